@@ -188,6 +188,10 @@ struct origin_ops {
     /* A light question that a living origin answers at once. */
     int (*health)(struct origin *o, const struct origin_call *c);
 
+    /* Asked after a call failed as ORIGIN_ERR_TRANSIENT, _STALE or _ENDED: may this connection
+     * serve more calls (its stream is in step)? Never waits. NULL = no, it is discarded. */
+    bool (*usable)(struct origin *o);
+
     /* ORIGIN_WATCH: events for the directories added, until close. At most one `watch`. */
     int (*watch)(struct origin *o, origin_event_fn *fn, void *arg);
     int (*watch_dir)(struct origin *o, const char *path);
@@ -226,7 +230,9 @@ struct origin_file {
     struct origin *owner;
 };
 
-/* --- What callers use. Each checks for a NULL op, and is otherwise as the op above. ---------- */
+/* --- What callers use. Each is as the op above, and answers by itself for a NULL op (-EOPNOTSUPP),
+ * a path that breaks the rules, unknown flags or an offset beyond INT64_MAX (-EINVAL, a write
+ * -EFBIG), and files of two origins in one copy (-EXDEV). --------------------------------------- */
 
 void origin_close(struct origin *o); /* NULL is allowed */
 const struct origin_info *origin_info(struct origin *o);
@@ -264,6 +270,7 @@ int origin_setxattr(struct origin *o, const struct origin_call *c, const char *p
 int origin_removexattr(struct origin *o, const struct origin_call *c, const char *path,
                        const char *name);
 int origin_health(struct origin *o, const struct origin_call *c);
+bool origin_usable(struct origin *o);
 int origin_watch(struct origin *o, origin_event_fn *fn, void *arg);
 int origin_watch_dir(struct origin *o, const char *path);
 void origin_watch_renamed(struct origin *o, const char *from, const char *to);
