@@ -122,13 +122,14 @@ static const struct cairn_option rows[] = {
     {"fresh", 0, "TIME",
      "How long names, attributes and contents are believed before the origin is asked again;"
      " 0 asks each time, inf never does.",
-     "5s", set_fresh, AT(fresh_ns)},
+     "5s", .set = set_fresh, AT(fresh_ns)},
     {"timeout", 0, "TIME", "Longest time that one operation may wait for the origin.", "30s",
      cairn_option_set_duration, AT(timeout_ns), .min = 100 * NSEC_PER_MSEC,
      .max = 86400 * NSEC_PER_SEC},
     {"connections", 0, "N", "Most connections to the origin. Default: as suits its protocol.",
      .set = cairn_option_set_number, AT(connections), .min = 1, .max = 64},
-    {"compress", 0, COMPRESS_ARG, "How chunks are stored in the disk tier.", "none", set_compress},
+    {"compress", 0, COMPRESS_ARG, "How chunks are stored in the disk tier.", "none",
+     .set = set_compress},
     {"chunk-min", 0, "SIZE", "Smallest chunk.", "16KiB", cairn_option_set_size, AT(chunk_min),
      .min = 64, .max = MIB},
     {"chunk-avg", 0, "SIZE", "Chunk size aimed at, a power of two.", "64KiB", cairn_option_set_size,
@@ -143,8 +144,9 @@ static const struct cairn_option rows[] = {
      AT(ssh_identity)},
     {"idmap", 0, "none|user",
      "user: show files of the user logged in at the origin as those of the user who mounts.",
-     "none", set_idmap},
-    {"log-level", 0, "LEVEL", "What is logged: error, warn, info or debug.", "info", set_log_level},
+     "none", .set = set_idmap},
+    {"log-level", 0, "LEVEL", "What is logged: error, warn, info or debug.", "info",
+     .set = set_log_level},
     {"debug", 'd', NULL, "The same as --log-level debug.", .set = set_debug},
 };
 
@@ -200,7 +202,8 @@ static const struct {
     {"noiversion", IGNORED},
 };
 
-_Static_assert(IGNORED == CAIRN_KERNEL_WORDS, "one slot for each group that the kernel knows");
+_Static_assert((int)IGNORED == (int)CAIRN_KERNEL_WORDS,
+               "one slot for each group that the kernel knows");
 
 static bool has_prefix(const char *s, const char *prefix)
 {

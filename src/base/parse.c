@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "base/util.h"
 
+/* Holds a fraction below 10^9 times any unit. */
+__extension__ typedef unsigned __int128 wide_t;
+
 struct unit {
     const char *name;
     uint64_t factor;
@@ -97,7 +100,7 @@ static int parse_scaled(const char *text, const struct unit *units, size_t count
     uint64_t v;
     if (__builtin_mul_overflow(whole, u->factor, &v))
         return -ERANGE;
-    uint64_t part = (uint64_t)((unsigned __int128)frac * u->factor / scale);
+    uint64_t part = (uint64_t)((wide_t)frac * u->factor / scale);
     if (__builtin_add_overflow(v, part, &v))
         return -ERANGE;
     *ret = v;
