@@ -32,6 +32,9 @@ void cairn_disk_close(struct cairn_disk *d);
 int cairn_disk_get(struct cairn_disk *d, const struct cairn_chunk_id *id, struct cairn_chunk **ret);
 bool cairn_disk_has(struct cairn_disk *d, const struct cairn_chunk_id *id);
 
+/* Says that the chunk was served from elsewhere (the memory tier): hot here, too. */
+void cairn_disk_touch(struct cairn_disk *d, const struct cairn_chunk_id *id);
+
 /*
  * Queues the chunk (taking a reference) for the writer thread, unless it is there already. When
  * the queue is full the calling thread waits if `wait`, else the chunk is not stored (a cache may

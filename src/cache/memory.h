@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/metrics.h"
 #include "cache/chunk.h"
 
@@ -16,6 +18,8 @@ void cairn_memory_free(struct cairn_memory *m); /* NULL is allowed */
 
 /* A new reference (the caller unrefs), or NULL. */
 struct cairn_chunk *cairn_memory_get(struct cairn_memory *m, const struct cairn_chunk_id *id);
+/* Whether it is there; not counted as use. */
+bool cairn_memory_has(struct cairn_memory *m, const struct cairn_chunk_id *id);
 /* Takes a reference of its own if it keeps the chunk. A chunk already there is left as it is. */
 void cairn_memory_put(struct cairn_memory *m, struct cairn_chunk *c);
 
