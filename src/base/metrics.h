@@ -31,6 +31,8 @@
     X(ORIGIN_ERRORS, "origin.errors", "calls to the origin that failed")                           \
     X(ORIGIN_RETRIES, "origin.retries", "calls to the origin that were repeated")                  \
     X(ORIGIN_RECONNECTS, "origin.reconnects", "connections to the origin made anew")               \
+    X(ORIGIN_READ_BYTES, "origin.read_bytes", "bytes read from the origin")                        \
+    X(ORIGIN_WRITTEN_BYTES, "origin.written_bytes", "bytes written to the origin")                 \
     X(ORIGIN_TIMEOUTS, "origin.timeouts", "operations that ran into their deadline")               \
     X(INTERRUPTED, "fs.interrupted", "operations ended by a signal to their caller")               \
     X(INVALIDATED, "fs.invalidated", "changes at the origin told to the kernel")                   \
