@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -80,6 +81,7 @@ static void run_daemon(const struct cairn_config *cfg, int fd)
     struct reporter rep = {.fd = fd};
 
     setsid();
+    prctl(PR_SET_NAME, "cairnfs"); /* whatever name mount(8) called us by */
     if (chdir("/"))
         cairn_complain("cannot change to /: %s", strerror(errno));
     cairn_log_to_syslog();
