@@ -67,6 +67,8 @@ static inline size_t scan(const uint8_t *b, size_t pos, size_t end, uint64_t mas
     uint64_t mask1 = mask << 1, mask2 = mask << 2, mask3 = mask << 3;
     uint64_t h = *hash;
 
+    /* Two steps in a row: a tenth more with gcc, no less with clang. */
+#pragma GCC unroll 2
     for (; end - pos >= 4; pos += 4) {
         uint64_t before = h << 4;
         uint64_t sum0 = gear[b[pos]] << 3;
