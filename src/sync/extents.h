@@ -5,7 +5,8 @@
  *
  * A treap ordered by offset: set, find and truncate take O(log n) and the time to drop what they
  * overwrite. Invariant: extents are disjoint, none is empty, and neighbours that continue each
- * other are one. Not thread-safe, lookups included: the caller's lock covers the map.
+ * other are one. Not thread-safe: the caller's lock covers the map (shared for the const functions,
+ * exclusive for the others).
  */
 #pragma once
 
@@ -39,9 +40,9 @@ struct cairn_extents {
     uint64_t random; /* state of the generator of priorities */
 };
 
-/* An empty map; allocates nothing. */
+/* An empty map; allocates nothing. A zeroed struct is one too. */
 void cairn_extents_init(struct cairn_extents *map);
-/* Frees the extents; the map is then empty, as after init. Also for cairn_extents_clear. */
+/* Both free all extents and leave an empty map. */
 void cairn_extents_free(struct cairn_extents *map);
 void cairn_extents_clear(struct cairn_extents *map);
 
