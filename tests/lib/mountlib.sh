@@ -155,7 +155,10 @@ mountlib_end() {
         DAEMON_PID=
     fi
     # Unmounting first: nothing below may wait for a daemon that is stuck.
-    while umount -l "$MNT" 2>/dev/null; do :; done
+    local m
+    while read -r m; do
+        umount -l "$m"
+    done < <(awk -v t="$T/" 'index($2, t) == 1 {print $2}' /proc/mounts | tac)
     if [[ -n $DAEMON_PID ]]; then
         kill -TERM "$DAEMON_PID" 2>/dev/null
         wait_until 5 mountlib_gone "$DAEMON_PID" || kill -KILL "$DAEMON_PID" 2>/dev/null
