@@ -22,6 +22,7 @@
 #include "origins/file_probe.h"
 #include "origins/origin.h"
 #include "origins/url.h"
+#include "origins/watch.h"
 
 #define LIST_PAGE 256
 
@@ -31,6 +32,7 @@ struct file_origin {
     dev_t root_dev;
     struct beneath beneath;
     struct origin_info info;
+    _Atomic(struct watch *) watch; /* set once, by file_watch */
 };
 
 static struct file_origin *self(struct origin *o)
@@ -444,11 +446,45 @@ static int file_removexattr(struct origin *o, const struct origin_call *c, const
     return sys_result(removexattr(proc_name(fd).text, name));
 }
 
+/* --- watching --- */
+
+static int file_watch(struct origin *o, origin_event_fn *fn, void *arg)
+{
+    struct watch *w, *none = NULL;
+    if (!(self(o)->info.caps & ORIGIN_WATCH))
+        return -EOPNOTSUPP;
+    int err = watch_new(&w, fn, arg);
+    if (err)
+        return err;
+    if (!atomic_compare_exchange_strong(&self(o)->watch, &none, w)) {
+        watch_free(w);
+        return -EBUSY;
+    }
+    return 0;
+}
+
+static int file_watch_dir(struct origin *o, const char *path)
+{
+    struct watch *w = atomic_load(&self(o)->watch);
+    if (!w)
+        return -EOPNOTSUPP;
+    AUTO_CLOSE int fd = beneath_open(&self(o)->beneath, path, O_PATH | O_DIRECTORY, 0);
+    return fd < 0 ? fd : watch_add(w, fd, path);
+}
+
+static void file_watch_renamed(struct origin *o, const char *from, const char *to)
+{
+    struct watch *w = atomic_load(&self(o)->watch);
+    if (w)
+        watch_renamed(w, from, to);
+}
+
 /* --- life --- */
 
 static void file_disconnect(struct origin *o)
 {
     struct file_origin *f = self(o);
+    watch_free(atomic_load(&f->watch));
     close(f->root_fd);
     free(f);
 }
@@ -476,6 +512,9 @@ static const struct origin_ops file_ops = {
     .setxattr = file_setxattr,
     .removexattr = file_removexattr,
     .health = file_health,
+    .watch = file_watch,
+    .watch_dir = file_watch_dir,
+    .watch_renamed = file_watch_renamed,
     .close_file = file_close,
     .pread = file_pread,
     .pwrite = file_pwrite,
