@@ -7,6 +7,9 @@ mount_test "$@"
 
 cairn_mount
 cd "$MNT"
+tool mkreg regular
+expect_eq "regular empty file 640" "$(stat -c '%F %a' "$ORIGIN/regular")" "a regular file at the origin"
+echo x >>regular && expect_eq x "$(cat "$ORIGIN/regular")" "written to"
 if ! origin_can special; then
     expect_error 'not permitted|not supported' mkfifo fifo
     expect_error 'not permitted|not supported' tool socket sock

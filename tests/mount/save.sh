@@ -13,6 +13,7 @@ for i in $(seq 20); do
     { echo "version $i" && seq $((i * 500)); } >"$MNT/.doc.swp.tmp"
     sync "$MNT/.doc.swp.tmp"
     mv "$MNT/.doc.swp.tmp" "$MNT/doc"
+    sync "$MNT" # fsync of the directory, as careful editors do
     expect_eq "version $i" "$(head -n1 "$MNT/doc")" "after rename"
     cmp "$MNT/doc" "$ORIGIN/doc"
     # Old file renamed to a backup, new file under the old name.

@@ -22,7 +22,7 @@ tool_fn tool_pattern, tool_verify, tool_dropcache, tool_flip, tool_mixreader, to
 tool_fn tool_append, tool_copyrange, tool_direct, tool_mmap, tool_rename2, tool_seek, tool_stamps,
     tool_truncopen, tool_unlinked, tool_punch;
 /* dirs.c */
-tool_fn tool_deep, tool_listing, tool_manyfiles, tool_names, tool_readdir, tool_socket;
+tool_fn tool_deep, tool_listing, tool_manyfiles, tool_mkreg, tool_names, tool_readdir, tool_socket;
 /* locks.c */
 tool_fn tool_flock, tool_posixlock, tool_waiters;
 

@@ -240,3 +240,12 @@ void tool_socket(int argc, char **argv)
     close(s);
     close(c);
 }
+
+/* mkreg PATH: a regular file by mknod(2). */
+void tool_mkreg(int argc, char **argv)
+{
+    struct stat st;
+    CHECK(mknod(argv[0], S_IFREG | 0640, 0) == 0);
+    CHECK(stat(argv[0], &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 07777) == 0640);
+    CHECK(mknod(argv[0], S_IFREG | 0640, 0) < 0 && errno == EEXIST);
+}
