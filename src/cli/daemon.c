@@ -2,9 +2,11 @@
 #include "cli/daemon.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 #include "base/clock.h"
@@ -14,62 +16,59 @@
 /* XATTR_SIZE_MAX of the kernel: no answer can be longer. */
 enum { ANSWER_MAX = 65536 };
 
-/* Shared by the asking and the waiting thread; the last one frees it. */
-struct question {
-    atomic_int refs;
-    pthread_mutex_t lock;
-    pthread_cond_t answered;
-    bool done;      /* lock */
-    ssize_t result; /* lock: length of the answer or -errno */
-    char *mountpoint;
-    char answer[ANSWER_MAX]; /* the asking thread's until done */
+/* What the asking process hands back: this, then the bytes. */
+struct answer {
+    int32_t result; /* their number or -errno */
 };
 
-static void question_unref(struct question *q)
+static void write_all(int fd, const void *data, size_t len)
 {
-    if (atomic_fetch_sub(&q->refs, 1) != 1)
-        return;
-    pthread_mutex_destroy(&q->lock);
-    pthread_cond_destroy(&q->answered);
-    free(q->mountpoint);
-    free(q);
-}
+    const char *p = data;
 
-static void *ask(void *arg)
-{
-    struct question *q = arg;
-    ssize_t n = getxattr(q->mountpoint, CAIRN_STATUS_XATTR, q->answer, sizeof q->answer);
-
-    if (n < 0)
-        n = -errno;
-    pthread_mutex_lock(&q->lock);
-    q->result = n;
-    q->done = true;
-    pthread_cond_signal(&q->answered);
-    pthread_mutex_unlock(&q->lock);
-    question_unref(q);
-    return NULL;
-}
-
-static struct question *question_new(const char *mountpoint)
-{
-    struct question *q = calloc(1, sizeof *q);
-    pthread_condattr_t attr;
-
-    if (!q)
-        return NULL;
-    q->mountpoint = strdup(mountpoint);
-    if (!q->mountpoint) {
-        free(q);
-        return NULL;
+    while (len) {
+        ssize_t n = write(fd, p, len);
+        if (n < 0 && errno != EINTR)
+            return;
+        if (n > 0) {
+            p += n;
+            len -= (size_t)n;
+        }
     }
-    atomic_init(&q->refs, 1);
-    pthread_mutex_init(&q->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&q->answered, &attr);
-    pthread_condattr_destroy(&attr);
-    return q;
+}
+
+_Noreturn static void ask(const char *mountpoint, int fd)
+{
+    static char text[ANSWER_MAX];
+    ssize_t n = getxattr(mountpoint, CAIRN_STATUS_XATTR, text, sizeof text);
+    struct answer a = {.result = n < 0 ? -errno : (int32_t)n};
+
+    write_all(fd, &a, sizeof a);
+    if (n > 0)
+        write_all(fd, text, (size_t)n);
+    _exit(0);
+}
+
+/* Reads until the end or the deadline. Bytes read, -ETIMEDOUT or -errno. */
+static ssize_t read_until(int fd, char *buf, size_t len, int64_t deadline_ns)
+{
+    size_t have = 0;
+
+    while (have < len) {
+        int64_t left = deadline_ns - cairn_now_ns();
+        struct timespec t = ns_to_timespec(left > 0 ? left : 0);
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int r = ppoll(&p, 1, &t, NULL);
+        ssize_t n = r > 0 ? read(fd, buf + have, len - have) : r;
+        if (r == 0)
+            return -ETIMEDOUT;
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (r > 0 && n == 0)
+            break;
+        if (n > 0)
+            have += (size_t)n;
+    }
+    return (ssize_t)have;
 }
 
 /* The bytes that the process occupies, or 0. */
@@ -103,34 +102,43 @@ static int parse_answer(const char *text, size_t len, json_t **ret)
     return 0;
 }
 
+/*
+ * A process of its own asks: a silent daemon would keep a thread of ours, and with it the mount
+ * busy, until the end of this process; a process can be killed.
+ */
 int cairn_daemon_status(const char *mountpoint, int64_t timeout_ns, json_t **ret)
 {
-    struct timespec until = ns_to_timespec(cairn_now_ns() + timeout_ns);
-    struct question *q = question_new(mountpoint);
-    pthread_t thread;
+    size_t size = sizeof(struct answer) + ANSWER_MAX + 1;
+    AUTO_FREE char *buf = malloc(size);
+    struct answer a;
+    int p[2];
 
-    if (!q)
+    if (!buf)
         return -ENOMEM;
-    atomic_store(&q->refs, 2);
-    int r = -pthread_create(&thread, NULL, ask, q);
-    if (r) {
-        atomic_store(&q->refs, 1);
-        question_unref(q);
-        return r;
-    }
-    pthread_detach(thread);
-
-    pthread_mutex_lock(&q->lock);
-    while (!q->done && r != ETIMEDOUT)
-        r = pthread_cond_timedwait(&q->answered, &q->lock, &until);
-    ssize_t n = q->done ? q->result : -ETIMEDOUT;
-    pthread_mutex_unlock(&q->lock);
-
-    if (n == -ENODATA)
-        n = -EOPNOTSUPP;
-    r = n < 0 ? (int)n : parse_answer(q->answer, (size_t)n, ret);
-    question_unref(q);
-    return r;
+    if (pipe2(p, O_CLOEXEC))
+        return -errno;
+    AUTO_CLOSE int from = p[0];
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        ask(mountpoint, p[1]);
+    close(p[1]);
+    if (pid < 0)
+        return -errno;
+    ssize_t n = read_until(from, buf, size, cairn_now_ns() + timeout_ns);
+    if (n < 0)
+        kill(pid, SIGKILL);
+    /* One whose question the daemon has read and keeps cannot even be killed: not waited for. */
+    for (int i = 0; waitpid(pid, NULL, n < 0 ? WNOHANG : 0) == 0 && i < 100; i++)
+        poll(NULL, 0, 10);
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n < sizeof a)
+        return -EIO;
+    memcpy(&a, buf, sizeof a);
+    if (a.result < 0)
+        return a.result == -ENODATA ? -EOPNOTSUPP : a.result;
+    return parse_answer(buf + sizeof a, (size_t)n - sizeof a, ret);
 }
 
 char *cairn_daemon_error(const char *mountpoint, int err)

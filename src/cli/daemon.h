@@ -13,8 +13,7 @@
 /*
  * The status object of the mount (json_decref it), its "rss_bytes" filled in from /proc. -ENOTCONN:
  * the daemon is dead; -ETIMEDOUT: it is silent; -EOPNOTSUPP: what is mounted is no cairnfs;
- * -EBADMSG: its answer is no JSON object; or what the kernel says. A silent daemon may leave a
- * thread waiting behind: end the process soon.
+ * -EBADMSG: its answer is no JSON object; or what the kernel says. Forks: no threads may run.
  */
 int cairn_daemon_status(const char *mountpoint, int64_t timeout_ns, json_t **ret);
 

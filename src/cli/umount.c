@@ -31,20 +31,21 @@ static const struct cairn_option rows[] = {
 };
 static const struct cairn_option_table options = {rows, ARRAY_LEN(rows)};
 
-/* A handle of the daemon's process, -1 if it cannot be had. Taken before unmounting: afterwards its
- * number could belong to another. */
+/* A handle of the daemon's process, or -errno if it cannot be had. Taken before unmounting:
+ * afterwards its number could belong to another. */
 static int open_daemon(const char *mountpoint, long *ret_pid)
 {
     json_t *status;
+    int r = cairn_daemon_status(mountpoint, ANSWER_TIMEOUT_NS, &status);
 
-    if (cairn_daemon_status(mountpoint, ANSWER_TIMEOUT_NS, &status))
-        return -1;
+    if (r)
+        return r;
     long pid = (long)json_integer_value(json_object_get(status, "pid"));
     json_decref(status);
     if (pid <= 1 || pid == getpid())
-        return -1;
+        return -ESRCH;
     *ret_pid = pid;
-    return pidfd_open((pid_t)pid, 0);
+    return sys_result(pidfd_open((pid_t)pid, 0));
 }
 
 /* -ETIMEDOUT if the process has not ended in time. */
@@ -152,6 +153,9 @@ static int run(const struct cairn_command *self, int argc, char **argv)
     if (!ours)
         return cairn_complain("'%s' is not a cairnfs mount", mountpoint);
 
+    /* Called from inside the mount, this very process would keep it busy. */
+    if (chdir("/"))
+        return cairn_complain("cannot change to /: %s", strerror(errno));
     AUTO_CLOSE int daemon = o.lazy ? -1 : open_daemon(mountpoint, &pid);
     r = unmount(mountpoint, o.lazy);
     if (r)
@@ -160,6 +164,9 @@ static int run(const struct cairn_command *self, int argc, char **argv)
         return cairn_complain("'%s' is unmounted, but its daemon (pid %ld) still sends changes to"
                               " the origin",
                               mountpoint, pid);
+    if (daemon == -ETIMEDOUT)
+        cairn_complain("'%s' is unmounted; its daemon does not answer and may still hold the cache",
+                       mountpoint);
     return CAIRN_EXIT_OK;
 }
 
