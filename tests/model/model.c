@@ -131,10 +131,16 @@ static const char *at(struct model *m, int side, const char *name)
     return p;
 }
 
+/* One that is used, or NULL if none is. */
 static struct slot *random_slot(struct model *m)
 {
-    struct slot *s = &m->slots[pick(m, SLOTS)];
-    return s->used ? s : NULL;
+    uint64_t first = pick(m, SLOTS);
+    for (uint64_t i = 0; i < SLOTS; i++) {
+        struct slot *s = &m->slots[(first + i) % SLOTS];
+        if (s->used)
+            return s;
+    }
+    return NULL;
 }
 
 static void slot_close(struct model *m, struct slot *s)
