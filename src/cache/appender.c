@@ -3,9 +3,9 @@
  * See appender.h. Invariant: what the segments and the index occupy, the table of contents that the
  * open segment will get included, never exceeds the limit; room is made before a byte is written.
  *
- * Eviction takes the segment with the fewest hits per byte, decayed by age. Of its chunks, those
- * asked for more than once lately are carried over, up to a quarter of its bytes: each eviction
- * frees three quarters of a segment at least, so it always gets on.
+ * Eviction takes the segment whose loss would be missed least. Of its chunks, those asked for more
+ * than once lately are carried over, up to a quarter of its bytes: each eviction frees three
+ * quarters of a segment at least, so it always gets on.
  */
 #include "cache/appender.h"
 
@@ -17,11 +17,9 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#define TOC_MAX         16384U /* chunks in one segment */
-#define CARRY_HEAT      2U
-#define CARRY_SHARE     4U /* at most this part of a segment is carried over */
-#define REGROW_NS       (60 * NSEC_PER_SEC)
-#define SCORE_PER_BYTES (128 * KIB) /* a fresh segment counts as if hit once per so many bytes */
+#define TOC_MAX    16384U /* chunks in one segment */
+#define CARRY_HEAT 2U
+#define REGROW_NS  (60 * NSEC_PER_SEC)
 
 struct pending_record {
     const struct cairn_chunk *chunk;
@@ -102,12 +100,11 @@ static void seal(struct appender *a)
 {
     struct segment_set *set = a->store->segments;
     write_toc(a);
-    segment_set_age(set);
-    a->open->score += (double)a->open->size / (double)SCORE_PER_BYTES;
+    segment_mark_fresh(a->open);
     leave_open(a);
-    /* "Lately" is while the last half of the tier was written. */
     if (++a->sealed_since_aging >= segment_set_count(set) / 4 + 1) {
         a->sealed_since_aging = 0;
+        segment_set_age(set);
         heat_age(a->store->heat);
     }
 }
@@ -192,7 +189,7 @@ static void carry_hot(struct appender *a, const struct segment *s, int fd,
     uint64_t bytes_at[HEAT_MAX + 1] = {0};
     uint64_t budget =
         atomic_load_explicit(&((struct segment *)(uintptr_t)s)->size, memory_order_relaxed) /
-        CARRY_SHARE;
+        SEGMENT_CARRY_SHARE;
     for (size_t i = 0; i < contents->count; i++) {
         const struct toc_entry *e = &contents->entries[i];
         unsigned heat = heat_of(a->store->heat, &e->id);
@@ -413,6 +410,7 @@ static void write_records(struct appender *a, const struct pending_record *recor
             n -= done;
         } else if ((r == -ENOSPC || r == -EDQUOT) && !shrunk) {
             shrunk = true;
+            cairn_count(a->store->metrics, CAIRN_DISK_ERRORS, 1);
             shrink(a, charge);
         } else if (r == -EFBIG) {
             records++;
@@ -503,7 +501,8 @@ void appender_start(struct appender *a)
     else
         reopen_newest(a);
     a->store->audit_needed = false;
-    (void)make_room(a, 0); /* an index above the limit has no segments beside it */
+    while (used_bytes(a) > limit_of(a) && evict_coldest(a) == 0)
+        ;
 }
 
 uint64_t appender_limit(const struct appender *a)

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "cdc/chunkid.h"
@@ -18,7 +19,9 @@ int heat_new(struct heat **ret); /* -ENOMEM */
 void heat_free(struct heat *h);  /* NULL is allowed */
 
 void heat_touch(struct heat *h, const struct cairn_chunk_id *id);
+/* The same; true for the first time since the last ageing. */
+bool heat_touch_first(struct heat *h, const struct cairn_chunk_id *id);
 /* 0 .. HEAT_MAX */
 unsigned heat_of(const struct heat *h, const struct cairn_chunk_id *id);
-/* Halves all counters. */
+/* Halves all counters. The writer's thread. */
 void heat_age(struct heat *h);

@@ -20,6 +20,9 @@
 #define FDS_MIN    8U
 #define NAME_BYTES 16
 
+#define SCORE_KEPT  0.6 /* of a score, when a quarter of the tier has been written since */
+#define FRESH_SCORE 0.5 /* per byte of a segment just written */
+
 static void name_of(uint32_t number, char out[NAME_BYTES])
 {
     snprintf(out, NAME_BYTES, "%08x.seg", number);
@@ -56,7 +59,7 @@ static struct segment *new_segment(uint32_t number, uint32_t size)
     s->number = number;
     s->fd = -1;
     atomic_init(&s->size, size);
-    atomic_init(&s->hits, 0);
+    atomic_init(&s->hit_bytes, 0);
     return s;
 }
 
@@ -148,7 +151,7 @@ static int list_segments(struct segment_set *set)
     for (size_t i = 0; i < set->count; i++) {
         struct segment *s = set->sorted[i];
         /* Until hits say more, the older is the colder. */
-        s->score = (double)(i + 1) / (double)set->count * (double)s->size / (double)(256 * KIB);
+        s->score = (double)(i + 1) / (double)set->count * (double)s->size * FRESH_SCORE;
         set->next_number = s->number + 1;
     }
     return 0;
@@ -432,6 +435,14 @@ void segment_remove(struct segment_set *set, struct segment *s)
     }
 }
 
+static double loss_of(const struct segment *s, uint32_t hit_bytes)
+{
+    uint32_t size =
+        atomic_load_explicit(&((struct segment *)(uintptr_t)s)->size, memory_order_relaxed);
+    uint32_t carried = size / SEGMENT_CARRY_SHARE;
+    return hit_bytes > carried ? (double)(hit_bytes - carried) : 0;
+}
+
 struct segment *segment_coldest(struct segment_set *set, const struct segment *except, int *ret_fd)
 {
     struct segment *coldest = NULL;
@@ -441,8 +452,9 @@ struct segment *segment_coldest(struct segment_set *set, const struct segment *e
         struct segment *s = set->sorted[i];
         if (s == except)
             continue;
-        double hits = s->score + (double)atomic_load_explicit(&s->hits, memory_order_relaxed);
-        double density = hits / ((double)atomic_load_explicit(&s->size, memory_order_relaxed) + 1);
+        double loss = loss_of(s, atomic_load_explicit(&s->hit_bytes, memory_order_relaxed));
+        double size = (double)atomic_load_explicit(&s->size, memory_order_relaxed);
+        double density = (s->score + loss) / (size + 1);
         if (!coldest || density < lowest) {
             coldest = s;
             lowest = density;
@@ -460,15 +472,18 @@ struct segment *segment_coldest(struct segment_set *set, const struct segment *e
     return coldest;
 }
 
+void segment_mark_fresh(struct segment *s)
+{
+    s->score += (double)atomic_load_explicit(&s->size, memory_order_relaxed) * FRESH_SCORE;
+}
+
 void segment_set_age(struct segment_set *set)
 {
     pthread_mutex_lock(&set->lock);
-    /* A score falls to a seventh while the whole tier is filled once. */
-    double keep = 1 - 2.0 / (double)(set->count > 4 ? set->count : 4);
     for (size_t i = 0; i < set->count; i++) {
         struct segment *s = set->sorted[i];
-        uint32_t hits = atomic_exchange_explicit(&s->hits, 0, memory_order_relaxed);
-        s->score = s->score * keep + (double)hits;
+        uint32_t hit_bytes = atomic_exchange_explicit(&s->hit_bytes, 0, memory_order_relaxed);
+        s->score = s->score * SCORE_KEPT + loss_of(s, hit_bytes);
     }
     pthread_mutex_unlock(&set->lock);
 }

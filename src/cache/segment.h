@@ -14,11 +14,13 @@
 
 #include "cache/record.h"
 
+#define SEGMENT_CARRY_SHARE 4U /* at most this part of an evicted segment is carried over */
+
 struct segment {
     uint32_t number;
     _Atomic uint32_t size; /* bytes; the writer's thread stores it once they are written */
-    _Atomic uint32_t hits; /* chunks read since the last ageing */
-    double score;          /* the writer's: hits, decayed; see segment_set_age */
+    _Atomic uint32_t hit_bytes; /* payload of distinct chunks read since the last ageing */
+    double score;               /* the writer's; see segment_set_age */
     bool unsynced;         /* the writer's: written to since it was opened */
     bool gone;             /* set lock: removed, freed by the last release */
     int fd;                /* set lock; -1 while closed; cannot close while pinned */
@@ -65,11 +67,17 @@ int segment_append(struct segment_set *set, struct segment *s, int fd, struct io
 int segment_truncate(struct segment_set *set, struct segment *s, int fd, uint32_t size);
 /* Removes it from the set and the directory; frees it once nobody holds a pin. */
 void segment_remove(struct segment_set *set, struct segment *s);
-/* The segment with the fewest decayed hits per byte, pinned; never `except`. NULL: none. Its
+/* The segment whose eviction loses least, per byte, pinned; never `except`. NULL: none. Its
  * descriptor is in *ret_fd, -1 if it cannot be opened. */
 struct segment *segment_coldest(struct segment_set *set, const struct segment *except,
                                 int *ret_fd);
-/* Folds the hits into the scores; once per segment filled. */
+/* Gives a segment just filled its bonus. */
+void segment_mark_fresh(struct segment *s);
+/*
+ * Ends a period of counting. A segment's score is what its eviction would lose: the bytes of
+ * distinct chunks that were read in a period beyond those that could be carried over
+ * (SEGMENT_CARRY_SHARE of it), a period ago for 3/5, and so on; a fresh one has a bonus.
+ */
 void segment_set_age(struct segment_set *set);
 
 /* --- reading --- */

@@ -288,13 +288,11 @@ int store_get(struct disk_store *s, const struct cairn_chunk_id *id, bool final,
         return r == -ENOMEM ? r : -ENOENT;
     }
     r = store_read(s, id, &p, seg, fd, ret);
-    if (r == 0)
-        atomic_fetch_add_explicit(&seg->hits, 1, memory_order_relaxed);
+    if (r == 0 && heat_touch_first(s->heat, id))
+        atomic_fetch_add_explicit(&seg->hit_bytes, p.stored_len, memory_order_relaxed);
     segment_release(s->segments, seg);
-    if (r == 0) {
-        heat_touch(s->heat, id);
+    if (r == 0)
         cairn_count(s->metrics, CAIRN_DISK_HIT, 1);
-    }
     return r;
 }
 
