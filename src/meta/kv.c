@@ -190,7 +190,8 @@ int kv_open(struct kv **ret, const struct kv_config *cfg)
     if (r == 0 && !kv->active)
         r = -ENOMEM;
     if (r == 0)
-        r = kv_env_open(&kv->env, cfg->dir, cfg->map_bytes);
+        r = kv_env_open(&kv->env, cfg->dir, cfg->map_first ? cfg->map_first : cfg->map_bytes,
+                        cfg->map_bytes);
     if (r < 0) {
         kv_close(kv);
         return r;

@@ -30,6 +30,7 @@ struct kv_key {
 struct kv_config {
     const char *dir;
     uint64_t map_bytes; /* most bytes of the file */
+    uint64_t map_first; /* mapped at first; 0 = all of it */
     int64_t commit_ns;  /* longest time until a change is durable */
     /* Fills in the value of `seal_key` that goes with all writes up to now; called between two
      * holders of the write lock; returns its length (<= KV_SEAL_MAX). Must not call kv_*. */
@@ -63,7 +64,7 @@ typedef int kv_view_many_fn(void *arg, unsigned index, const uint8_t *val, size_
 int kv_view_many(struct kv *kv, const struct kv_key *keys, unsigned count, kv_view_many_fn *fn,
                  void *arg);
 
-/* Changes that readers see all at once. Begin with KV_BATCH_INIT; always end with kv_apply or
+/* Changes that readers see all at once. Begin with kv_batch_begin; always end with kv_apply or
  * kv_batch_discard. Running out of memory is remembered and told by kv_apply. */
 struct kv_batch {
     struct kv *kv;

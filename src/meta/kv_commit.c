@@ -91,19 +91,24 @@ static int64_t next_due(const struct kv *kv)
     return full ? 0 : kv->dirty_ns + kv->cfg.commit_ns;
 }
 
-/* [gate] Makes the active overlay the flushing one, between two holders of the write lock. */
-static int swap_overlays(struct kv *kv)
+/* [gate] Makes the active overlay the flushing one, between two holders of the write lock. What a
+ * failed commit left is joined with it: what came later may be what makes it fit. */
+static int take_active(struct kv *kv)
 {
-    struct overlay *fresh = overlay_new();
-    if (!fresh)
+    struct overlay *fresh = kv->flushing ? NULL : overlay_new();
+    if (!fresh && !kv->flushing)
         return -ENOMEM;
     kv->swap_wanted = true;
     while (kv->held)
         pthread_cond_wait(&kv->swapper, &kv->gate);
     kv->seal_len = kv->cfg.seal(kv->cfg.arg, kv->seal);
     pthread_rwlock_wrlock(&kv->layers);
-    kv->flushing = kv->active;
-    kv->active = fresh;
+    if (kv->flushing) {
+        overlay_absorb(kv->flushing, kv->active);
+    } else {
+        kv->flushing = kv->active;
+        kv->active = fresh;
+    }
     atomic_store(&kv->flushing_bytes, kv->flushing->bytes);
     atomic_store(&kv->active_bytes, 0);
     pthread_rwlock_unlock(&kv->layers);
@@ -177,7 +182,7 @@ static void *run_committer(void *arg)
             pthread_cond_timedwait(&kv->committer, &kv->gate, &t);
             continue;
         }
-        int r = kv->flushing ? 0 : swap_overlays(kv);
+        int r = kv->dirty_ns ? take_active(kv) : 0;
         if (r == 0)
             r = flush(kv);
         finish(kv, r);

@@ -173,7 +173,7 @@ static int open_dbi(struct kv_env *env)
     return mdb_open_result(mdb_txn_commit(txn));
 }
 
-int kv_env_open(struct kv_env **ret, const char *dir, uint64_t map_max)
+int kv_env_open(struct kv_env **ret, const char *dir, uint64_t map_first, uint64_t map_max)
 {
     struct kv_env *env = calloc(1, sizeof(*env));
     if (!env)
@@ -185,7 +185,7 @@ int kv_env_open(struct kv_env **ret, const char *dir, uint64_t map_max)
     pthread_cond_init(&env->moved, NULL);
     int r = lock_dir(dir, &env->lock_fd);
     if (r == 0) {
-        uint64_t map = env->map_max;
+        uint64_t map = min_u64(env->map_max, max_u64(map_first, MAP_MIN) / page * page);
         while ((r = open_mdb(dir, map, &env->mdb)) == -ENOMEM && map > MAP_FALLBACK)
             map = max_u64(map / 4, MAP_FALLBACK);
     }

@@ -22,9 +22,9 @@ struct kv_slice {
     size_t len;
 };
 
-/* `dir` exists; `map_max` = most bytes of the file. -EBUSY: open elsewhere; -EBADMSG: not a store
- * or damaged. */
-int kv_env_open(struct kv_env **ret, const char *dir, uint64_t map_max);
+/* `dir` exists; `map_max` = most bytes of the file, `map_first` = what is mapped before it has to
+ * grow (less, if there is no room). -EBUSY: open elsewhere; -EBADMSG: not a store or damaged. */
+int kv_env_open(struct kv_env **ret, const char *dir, uint64_t map_first, uint64_t map_max);
 void kv_env_close(struct kv_env *env); /* NULL is allowed; no snapshot is out */
 
 /* Any thread. Takes a snapshot out of the pool, not begun; may wait while the map grows. */

@@ -244,10 +244,11 @@ static int change_page(struct page_change *c, uint64_t page, const uint8_t *val,
         c->draft.chunks++;
         c->draft.bytes += c->put[k].len;
     }
-    c->put += fresh;
-    c->put_count -= fresh;
     if (!fresh && !removed)
         return 0;
+    if (fresh)
+        c->put += fresh;
+    c->put_count -= fresh;
     for (; i < count; i++) {
         r = page_entry(val, i, page, &e);
         if (r < 0)

@@ -169,6 +169,20 @@ void overlay_put(struct overlay *o, struct overlay_entry *e)
         grow_buckets(o);
 }
 
+void overlay_absorb(struct overlay *o, struct overlay *from)
+{
+    struct overlay_entry *e = from->head[0];
+    memset(from->head, 0, sizeof(from->head));
+    memset(from->buckets, 0, from->bucket_count * sizeof(*from->buckets));
+    from->count = 0;
+    from->bytes = 0;
+    while (e) {
+        struct overlay_entry *next = e->next[0];
+        overlay_put(o, e);
+        e = next;
+    }
+}
+
 const struct overlay_entry *overlay_find(const struct overlay *o, const uint8_t *key,
                                          size_t key_len, uint64_t hash)
 {

@@ -60,6 +60,8 @@ void overlay_entry_free(struct overlay_entry *e);
 
 /* Puts `e` in and owns it from now on; an entry with the same key is replaced. */
 void overlay_put(struct overlay *o, struct overlay_entry *e);
+/* Moves all of `from` into `o`, where it wins; leaves `from` empty. */
+void overlay_absorb(struct overlay *o, struct overlay *from);
 /* The entry (perhaps a tombstone) or NULL. */
 const struct overlay_entry *overlay_find(const struct overlay *o, const uint8_t *key,
                                          size_t key_len, uint64_t hash);
