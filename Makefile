@@ -52,5 +52,5 @@ install: build
 	@DESTDIR="$(DESTDIR)" meson install -C build
 
 clean:
-	@! grep -q "$(CURDIR)/run/mnt " /proc/self/mountinfo || $(PROGRAM) umount run/mnt
-	rm -rf build build-* run
+	@! grep -q " $$(realpath run/mnt) " /proc/self/mountinfo || $(PROGRAM) umount run/mnt
+	rm -rf --one-file-system build build-* run
