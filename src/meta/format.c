@@ -2,6 +2,7 @@
 #include "meta/format.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -116,9 +117,14 @@ void key_page(struct kv_key *ret, uint64_t content, uint64_t page)
     add_number(ret, page);
 }
 
+static bool is_name(const uint8_t *name, size_t len)
+{
+    return len > 0 && len <= CAIRN_NAME_MAX && !memchr(name, 0, len) && !memchr(name, '/', len);
+}
+
 static int copy_name(const uint8_t *name, size_t len, char *ret)
 {
-    if (len == 0 || len > CAIRN_NAME_MAX || memchr(name, 0, len) || memchr(name, '/', len))
+    if (!is_name(name, len))
         return -EIO;
     memcpy(ret, name, len);
     ret[len] = 0;
@@ -220,18 +226,18 @@ size_t pack_inode(uint8_t ret[INODE_BYTES_MAX], const struct inode_record *rec)
     return INODE_FIXED_BYTES + name_len;
 }
 
-int unpack_inode(const uint8_t *val, size_t len, uint64_t ino, struct inode_record *ret)
+int unpack_inode(const uint8_t *val, size_t len, uint64_t ino, struct cairn_inode *in,
+                 uint32_t *ret_names)
 {
-    char name[CAIRN_NAME_MAX + 1] = "";
     if (len < INODE_FIXED_BYTES || val[0] != VERSION || len != INODE_FIXED_BYTES + (size_t)val[1])
         return -EIO;
-    if (val[1] && copy_name(val + INODE_FIXED_BYTES, val[1], name) < 0)
+    if (val[1] && !is_name(val + INODE_FIXED_BYTES, val[1]))
         return -EIO;
-    struct cairn_inode *in = &ret->in;
-    ret->names = get_le32(val + 24);
+    *ret_names = get_le32(val + 24);
     in->ino = ino;
     in->parent = get_le64(val + 32);
-    memcpy(in->name, name, (size_t)val[1] + 1);
+    memcpy(in->name, val + INODE_FIXED_BYTES, val[1]);
+    in->name[val[1]] = 0;
     in->mode = get_le32(val + 4);
     in->nlink = get_le32(val + 8);
     in->uid = get_le32(val + 12);

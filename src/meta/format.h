@@ -51,7 +51,8 @@ struct inode_record {
 #define INODE_FIXED_BYTES 168
 #define INODE_BYTES_MAX   (INODE_FIXED_BYTES + CAIRN_NAME_MAX)
 size_t pack_inode(uint8_t ret[INODE_BYTES_MAX], const struct inode_record *rec);
-int unpack_inode(const uint8_t *val, size_t len, uint64_t ino, struct inode_record *ret);
+int unpack_inode(const uint8_t *val, size_t len, uint64_t ino, struct cairn_inode *ret,
+                 uint32_t *ret_names);
 
 #define DIRENT_BYTES 17
 size_t pack_dirent(uint8_t ret[DIRENT_BYTES], uint64_t ino, uint64_t cookie);

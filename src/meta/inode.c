@@ -8,23 +8,27 @@
 #include "base/util.h"
 #include "meta/store_priv.h"
 
-struct record_view {
+struct inode_view {
     uint64_t ino;
-    struct inode_record *rec;
+    struct cairn_inode *in;
+    uint32_t names;
 };
 
-static int view_record(void *arg, const uint8_t *val, size_t len)
+static int view_inode(void *arg, const uint8_t *val, size_t len)
 {
-    struct record_view *v = arg;
-    return unpack_inode(val, len, v->ino, v->rec);
+    struct inode_view *v = arg;
+    return unpack_inode(val, len, v->ino, v->in, &v->names);
 }
 
 int meta_get_record(struct cairn_meta *m, uint64_t ino, struct inode_record *ret)
 {
     struct kv_key key;
-    struct record_view v = {ino, ret};
+    struct inode_view v = {.ino = ino, .in = &ret->in};
     key_inode(&key, ino);
-    return kv_view(m->kv, &key, view_record, &v);
+    int r = kv_view(m->kv, &key, view_inode, &v);
+    if (r == 0)
+        ret->names = v.names;
+    return r;
 }
 
 void meta_put_record(struct kv_batch *b, const struct inode_record *rec)
@@ -45,28 +49,12 @@ int meta_get_number(struct cairn_meta *m, const struct kv_key *key, uint64_t *re
     return kv_view(m->kv, key, view_number, ret);
 }
 
-static int view_inode(void *arg, const uint8_t *val, size_t len)
-{
-    struct cairn_inode *in = arg;
-    struct inode_record rec;
-    int r = unpack_inode(val, len, 0, &rec);
-    if (r == 0) {
-        uint64_t ino = in->ino;
-        *in = rec.in;
-        in->ino = ino;
-    }
-    return r;
-}
-
 int cairn_meta_inode(struct cairn_meta *m, uint64_t ino, struct cairn_inode *ret)
 {
     struct kv_key key;
-    struct cairn_inode in = {.ino = ino};
+    struct inode_view v = {.ino = ino, .in = ret};
     key_inode(&key, ino);
-    int r = kv_view(m->kv, &key, view_inode, &in);
-    if (r == 0)
-        *ret = in;
-    return r;
+    return kv_view(m->kv, &key, view_inode, &v);
 }
 
 int cairn_meta_by_fileid(struct cairn_meta *m, uint64_t fileid, uint64_t *ret_ino)
@@ -113,7 +101,10 @@ static int remember_fileid(struct cairn_meta *m, struct kv_batch *b, uint64_t fi
 
 int cairn_meta_put_inode(struct cairn_meta *m, const struct cairn_inode *in)
 {
-    struct inode_record rec, old = {0};
+    struct inode_record rec, old;
+    old.in.parent = old.in.fileid = 0;
+    old.in.name[0] = 0;
+    old.names = 0;
     if (!in->ino)
         return -EINVAL;
     int r = meta_get_record(m, in->ino, &old);
@@ -122,7 +113,7 @@ int cairn_meta_put_inode(struct cairn_meta *m, const struct cairn_inode *in)
         return r;
     rec.in = *in;
     rec.in.parent = old.in.parent;
-    memcpy(rec.in.name, old.in.name, sizeof(rec.in.name));
+    strcpy(rec.in.name, old.in.name);
     rec.names = old.names;
 
     struct kv_batch b;

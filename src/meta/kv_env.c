@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <xxhash.h>
 
 #include "base/log.h"
@@ -420,6 +421,15 @@ static int write_once(struct kv_env *env, const struct overlay *o, struct kv_sli
     return mdb_txn_commit(txn);
 }
 
+/* LMDB calls a write that was cut short EIO; most often the disk is full. */
+static bool disk_is_full(struct kv_env *env)
+{
+    int fd;
+    struct statvfs st;
+    return !mdb_env_get_fd(env->mdb, &fd) && fstatvfs(fd, &st) == 0 &&
+           st.f_bavail * st.f_frsize < MIB;
+}
+
 int kv_env_write(struct kv_env *env, const struct overlay *o, struct kv_slice key,
                  struct kv_slice val)
 {
@@ -430,6 +440,8 @@ int kv_env_write(struct kv_env *env, const struct overlay *o, struct kv_slice ke
         if (broken)
             return -EIO;
         int rc = write_once(env, o, key, val);
+        if (rc == EIO && disk_is_full(env))
+            return -ENOSPC;
         if (rc != MDB_MAP_FULL)
             return mdb_result(rc);
         int r = grow_map(env);

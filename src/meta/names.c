@@ -86,9 +86,10 @@ static bool is_primary(const struct inode_record *rec, uint64_t parent, const ch
 
 static void set_primary(struct inode_record *rec, uint64_t parent, const char *name)
 {
+    size_t len = strnlen(name, CAIRN_NAME_MAX);
     rec->in.parent = parent;
-    memset(rec->in.name, 0, sizeof(rec->in.name));
-    memcpy(rec->in.name, name, strnlen(name, CAIRN_NAME_MAX));
+    memcpy(rec->in.name, name, len);
+    rec->in.name[len] = 0;
 }
 
 static void put_extra(struct kv_batch *b, uint64_t ino, uint64_t parent, const char *name)

@@ -68,7 +68,7 @@ static void check_inode(struct cairn_meta *m, const struct kv_item *item, struct
 {
     struct inode_record rec;
     struct kv_key key;
-    assert_ok(unpack_inode(item->val, item->val_len, 0, &rec));
+    assert_ok(unpack_inode(item->val, item->val_len, 0, &rec.in, &rec.names));
     s->inodes++;
     s->names += rec.names;
     assert_int_equal(rec.names > 0, rec.in.parent != 0);

@@ -84,7 +84,7 @@ static void test_junk_never_reads_beyond(void **state)
         char name[CAIRN_NAME_MAX + 1], *target = NULL;
         if (i % 4 == 1 && len > INODE_FIXED_BYTES)
             val[1] = (uint8_t)(len - INODE_FIXED_BYTES);
-        unpack_inode(val, len, 1, &rec);
+        unpack_inode(val, len, 1, &rec.in, &rec.names);
         unpack_dirent(val, len, &a, &b);
         unpack_cookie(val, len, &a, name);
         unpack_number(val, len, &a);
