@@ -77,6 +77,17 @@ static void leave_open(struct appender *a)
     segment_release(a->store->segments, s);
 }
 
+/* After an error the segment may be damaged at its end: nothing more goes there. */
+static void abandon_open(struct appender *a)
+{
+    struct segment *s = a->open;
+    if (!s)
+        return;
+    if (atomic_load_explicit(&s->size, memory_order_relaxed) == 0)
+        segment_remove(a->store->segments, s);
+    leave_open(a);
+}
+
 /* Without its table of contents a segment is whole too, only slower to evict. */
 static void write_toc(struct appender *a)
 {
@@ -416,9 +427,7 @@ static void write_records(struct appender *a, const struct pending_record *recor
             records++;
             n--;
         } else if (r != -EAGAIN) {
-            /* The segment may be damaged where it failed: nothing more goes there. */
-            if (a->open)
-                leave_open(a);
+            abandon_open(a);
             cairn_count(a->store->metrics, CAIRN_DISK_ERRORS, 1);
             log_warn("cannot write to the cache, chunks forgotten: count=%u error=%s", n,
                      strerrordesc_np(-r));
@@ -487,17 +496,10 @@ void appender_free(struct appender *a)
     free(a);
 }
 
-static bool points_somewhere(void *arg, const struct place *p)
-{
-    struct disk_store *s = arg;
-    return (uint64_t)p->offset + record_size(p->stored_len) <=
-           segment_set_size_of(s->segments, p->segment);
-}
-
 void appender_start(struct appender *a)
 {
     if (a->store->audit_needed)
-        disk_index_audit(a->store->index, points_somewhere, a->store);
+        store_audit(a->store);
     else
         reopen_newest(a);
     a->store->audit_needed = false;

@@ -3,7 +3,7 @@
  * Chunk buffers come straight from malloc: a freed one is handed out again by the allocator. That
  * holds only while chunks stay below M_MMAP_THRESHOLD: a fresh mapping per chunk would cost a page
  * fault for each 4 KiB, more than copying and hashing together. The mount raises that threshold
- * and M_TRIM_THRESHOLD with mallopt(3).
+ * (glibc takes 32 MiB at most and silently refuses more) and M_TRIM_THRESHOLD with mallopt(3).
  */
 #include "cache/chunk.h"
 

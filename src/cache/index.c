@@ -330,6 +330,8 @@ int disk_index_open(struct disk_index **ret, int dirfd, bool *ret_clean)
         return r;
     }
     *ret_clean = atomic_exchange(&t->header->state, IN_USE) == CLEAN;
+    /* Else a power cut could leave a clean mark on what has changed since. */
+    (void)msync(t->header, HEADER_BYTES, MS_SYNC);
     return 0;
 }
 
@@ -513,6 +515,16 @@ static int copy_locked(const struct table *from, struct table *to)
     return 0;
 }
 
+/* Puts empty memory in the place of a mapping that readers may still be in, so that its file is
+ * let go. If that fails, its blocks stay in use until close, no more. */
+static void empty_table(struct table *t)
+{
+    void *none = mmap(NULL, t->map_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (none != MAP_FAILED && mremap(none, t->map_bytes, t->map_bytes,
+                                     MREMAP_MAYMOVE | MREMAP_FIXED, t->header) == MAP_FAILED)
+        munmap(none, t->map_bytes);
+}
+
 /* Copies to a file of twice the slots and puts that in place of the old one. */
 static int grow_locked(struct disk_index *ix)
 {
@@ -538,9 +550,7 @@ static int grow_locked(struct disk_index *ix)
     begin_change_locked(ix);
     atomic_store_explicit(&ix->table, t, memory_order_release);
     end_change_locked(ix);
-    /* If this fails, the old file's blocks stay in use until close, no more. */
-    (void)mmap(old->header, old->map_bytes, PROT_READ | PROT_WRITE,
-               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+    empty_table(old);
     return 0;
 }
 

@@ -19,6 +19,7 @@
 #define FDS_MAX    256U
 #define FDS_MIN    8U
 #define NAME_BYTES 16
+#define NUMBER_MAX 0x7fffffffU /* never reached; what is above is not ours */
 
 #define SCORE_KEPT  0.6 /* of a score, when a quarter of the tier has been written since */
 #define FRESH_SCORE 0.5 /* per byte of a segment just written */
@@ -34,7 +35,7 @@ static bool parse_name(const char *name, uint32_t *ret)
     char back[NAME_BYTES];
     char *end;
     unsigned long v = strtoul(name, &end, 16);
-    if (strcmp(end, ".seg") != 0 || v > UINT32_MAX)
+    if (strcmp(end, ".seg") != 0 || v > NUMBER_MAX)
         return false;
     name_of((uint32_t)v, back);
     if (strcmp(back, name) != 0)
@@ -344,8 +345,10 @@ int segment_create(struct segment_set *set, struct segment **ret, int *ret_fd)
     struct segment *s = new_segment(set->next_number, 0);
     if (!s)
         return -ENOMEM;
-    int fd;
-    r = open_segment(set, s->number, O_CREAT | O_EXCL, &fd);
+    int fd = -1;
+    /* Something else may have the name. */
+    while ((r = open_segment(set, s->number, O_CREAT | O_EXCL, &fd)) == -EEXIST)
+        s->number = ++set->next_number;
     if (r < 0) {
         free(s);
         return r;

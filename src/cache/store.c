@@ -42,12 +42,26 @@ static int index_record(void *arg, const struct toc_entry *e)
     if (e->place.plain_len == 0 || e->place.plain_len > RECORD_MAX_PLAIN)
         return 0;
     if (!disk_index_has_room(s->index, 1)) {
+        if (disk_index_file_bytes(s->index) * 2 > store_index_limit(s))
+            return -E2BIG;
         int r = disk_index_grow(s->index);
         if (r < 0)
             return r;
     }
     /* Of two records of one id the newer wins, as segments are scanned in order of age. */
     return disk_index_put(s->index, &e->id, &e->place);
+}
+
+static bool points_somewhere(void *arg, const struct place *p)
+{
+    struct disk_store *s = arg;
+    return (uint64_t)p->offset + record_size(p->stored_len) <=
+           segment_set_size_of(s->segments, p->segment);
+}
+
+void store_audit(struct disk_store *s)
+{
+    disk_index_audit(s->index, points_somewhere, s);
 }
 
 /* Makes the index anew from the segments alone. */
@@ -65,6 +79,13 @@ static int rebuild(struct disk_store *s)
         r = segment_acquire(s->segments, number, &seg, &fd);
         if (r == 0) {
             r = segment_scan(seg, fd, index_record, s, NULL);
+            if (r == -E2BIG) {
+                /* More chunks than a tier of this size may index. */
+                segment_remove(s->segments, seg);
+                store_audit(s);
+                i--;
+                r = 0;
+            }
             segment_release(s->segments, seg);
         }
         if (r == -ENOMEM || r == -ENOSPC || r == -EDQUOT)

@@ -43,6 +43,8 @@ int store_get(struct disk_store *s, const struct cairn_chunk_id *id, bool final,
 int store_read(struct disk_store *s, const struct cairn_chunk_id *id, const struct place *place,
                const struct segment *segment, int fd, struct cairn_chunk **ret);
 bool store_has(struct disk_store *s, const struct cairn_chunk_id *id);
+/* Drops index entries that point nowhere and counts anew. The writer's thread. */
+void store_audit(struct disk_store *s);
 /* What segment files and the index occupy. */
 uint64_t store_bytes(const struct disk_store *s);
 /* The most that the index may grow to, bytes. */

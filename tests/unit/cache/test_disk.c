@@ -296,6 +296,42 @@ static void short_sessions_share_a_segment(void **state)
         assert_true(is_there(f, n, 3000, false));
 }
 
+static void a_name_that_is_taken_is_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    char path[128];
+    reopen(f, 16 * MIB, 0);
+    snprintf(path, sizeof(path), "%s/segments/00000002.seg", f->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (uint64_t n = 0; n < 100; n++)
+        put(f, n, 50000, false);
+    cairn_disk_drain(f->disk);
+    for (uint64_t n = 0; n < 100; n++)
+        assert_true(is_there(f, n, 50000, false));
+    assert_int_equal(counted(f, CAIRN_DISK_ERRORS), 0);
+}
+
+static void a_much_smaller_tier_indexes_less(void **state)
+{
+    struct fixture *f = *state;
+    reopen(f, 32 * MIB, 0);
+    for (uint64_t n = 0; n < 100000; n++)
+        put(f, n, 8, false);
+    for (unsigned i = 0; i < 2; i++) {
+        reopen(f, 2 * MIB, 0);
+        cairn_disk_drain(f->disk);
+        assert_true(dir_bytes(f->dir) <= 2 * MIB);
+        uint64_t found = 0;
+        for (uint64_t n = 0; n < 100000; n++)
+            found += is_there(f, n, 8, false);
+        struct cairn_disk_stats stats;
+        cairn_disk_stats(f->disk, &stats);
+        assert_int_equal(stats.chunks, found);
+        assert_true(found > 1000);
+    }
+    assert_int_equal(counted(f, CAIRN_DISK_CORRUPT), 0);
+}
+
 static void two_tiers_live_in_one_process(void **state)
 {
     struct fixture *f = *state;
@@ -387,6 +423,8 @@ int main(void)
         TEST(a_segment_that_is_read_outlives_one_that_is_not),
         TEST(compressed_chunks_come_back),
         TEST(short_sessions_share_a_segment),
+        TEST(a_name_that_is_taken_is_passed_over),
+        TEST(a_much_smaller_tier_indexes_less),
         TEST(two_tiers_live_in_one_process),
         TEST(what_cannot_be_opened_says_why),
         TEST(readers_and_eviction_do_not_disturb_each_other),
