@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "origins/metrics.h"
 #include "origins/origin.h"
+#include "origins/pool.h"
 #include "origins/retry.h"
 #include "origins/url.h"
 
@@ -38,7 +39,8 @@ static int build_stack(struct origin **ret, const struct origin_driver *driver,
     if (!name)
         return -ENOMEM;
     struct origin *o;
-    int err = driver->connect(&o, cfg, call, ret_why);
+    int err = driver->pooled ? origin_pool_new(&o, driver, cfg, call, ret_why)
+                             : driver->connect(&o, cfg, call, ret_why);
     if (err)
         return err;
     struct origin *retry, *top;
@@ -61,13 +63,13 @@ int origin_connect(struct origin **ret, const struct origin_config *cfg, char **
     const struct origin_driver *driver = find_driver(cfg->url->scheme);
     int err;
     if (driver) {
-        struct origin_call call = {
-            .deadline_ns = cfg->timeout_ns ? cairn_now_ns() + cfg->timeout_ns : CAIRN_NEVER};
+        struct origin_call call = {.deadline_ns = cfg->timeout_ns ? cairn_now_ns() + cfg->timeout_ns
+                                                                  : CAIRN_NEVER};
         err = build_stack(ret, driver, cfg, &call, &why);
     } else {
         err = -EPROTONOSUPPORT;
-        if (asprintf(&why, "%s://: this program was built without such origins",
-                     cfg->url->scheme) < 0)
+        if (asprintf(&why, "%s://: this program was built without such origins", cfg->url->scheme) <
+            0)
             why = NULL;
     }
     if (err)

@@ -291,6 +291,22 @@ int origin_url_parse(const char *text, struct origin_url **ret, char **ret_why)
     return 0;
 }
 
+struct origin_url *origin_url_copy(const struct origin_url *u)
+{
+    struct origin_url *copy = calloc(1, sizeof *copy);
+    if (!copy)
+        return NULL;
+    copy->port = u->port;
+    copy->scheme = strdup(u->scheme);
+    copy->path = strdup(u->path);
+    copy->user = u->user ? strdup(u->user) : NULL;
+    copy->host = u->host ? strdup(u->host) : NULL;
+    if (copy->scheme && copy->path && !copy->user == !u->user && !copy->host == !u->host)
+        return copy;
+    origin_url_free(copy);
+    return NULL;
+}
+
 void origin_url_free(struct origin_url *u)
 {
     if (!u)

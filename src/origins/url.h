@@ -18,6 +18,8 @@ struct origin_url {
  * directory. Pure except for that.
  */
 int origin_url_parse(const char *text, struct origin_url **ret, char **ret_why);
+/* A copy, or NULL without memory. */
+struct origin_url *origin_url_copy(const struct origin_url *u);
 void origin_url_free(struct origin_url *u); /* NULL is allowed */
 
 /* The canonical text (percent-encoded, no trailing slash); the same origin gives the same text. */

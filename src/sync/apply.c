@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Bringing the origin's answers into the store. A name keeps its inode number as long as it leads
+ * to the same node: the same type and, where the origin tells identities, the same identity. Where
+ * it does not, a file replaced by another keeps its number and gets a new content.
+ */
+#include "sync/fresh_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+
+static struct cairn_change *add_change(struct cairn_changes *c)
+{
+    if (c->count == c->room) {
+        unsigned room = c->room ? c->room * 2 : 8;
+        struct cairn_change *item = realloc(c->item, room * sizeof *item);
+        if (!item)
+            return NULL; /* the kernel's own timeouts cover it */
+        c->item = item;
+        c->room = room;
+    }
+    return &c->item[c->count++];
+}
+
+void cairn_changes_inode(struct cairn_changes *c, uint64_t ino, bool data)
+{
+    struct cairn_change *i = add_change(c);
+    if (i) {
+        i->ino = ino;
+        i->data = data;
+    }
+}
+
+void cairn_changes_name(struct cairn_changes *c, uint64_t parent, const char *name)
+{
+    struct cairn_change *i = add_change(c);
+    if (i) {
+        i->ino = 0;
+        i->parent = parent;
+        strcpy(i->name, name);
+    }
+}
+
+void cairn_changes_tell(struct cairn_sync *s, struct cairn_changes *c)
+{
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct cairn_change *e = &c->item[i];
+        cairn_count(s->metrics, CAIRN_INVALIDATED, 1);
+        if (e->ino)
+            s->listener.inode_changed(s->listener.arg, e->ino, e->data);
+        else
+            s->listener.entry_changed(s->listener.arg, e->parent, e->name);
+    }
+    free(c->item);
+    memset(c, 0, sizeof *c);
+}
+
+/* The origin's time, unless ours is the same at its granularity and tells more. */
+static int64_t merge_time(struct cairn_sync *s, int64_t ours, int64_t theirs)
+{
+    int64_t step = s->info->time_granularity_ns;
+    if (step > 1 && ours >= theirs && ours < theirs + step)
+        return ours;
+    return theirs;
+}
+
+static void copy_stat(struct cairn_sync *s, struct cairn_inode *in, const struct origin_stat *st)
+{
+    bool identities = s->info->caps & ORIGIN_FILE_IDS;
+    in->mode = st->mode;
+    in->uid = st->uid;
+    in->gid = st->gid;
+    in->rdev = st->rdev;
+    if (identities || !in->nlink)
+        in->nlink = S_ISDIR(st->mode) && !identities ? 2 : st->nlink;
+    in->size = st->size;
+    in->blocks = st->blocks;
+    in->atime_ns = merge_time(s, in->atime_ns, st->atime_ns);
+    int64_t mtime = merge_time(s, in->mtime_ns, st->mtime_ns);
+    /* Without a change time of the origin's own, ours stands until something changes. */
+    if (identities || !(in->flags & CAIRN_INODE_KNOWN) || mtime != in->mtime_ns)
+        in->ctime_ns = identities ? st->ctime_ns : mtime;
+    in->mtime_ns = mtime;
+    in->fileid = st->fileid;
+    in->flags |= CAIRN_INODE_KNOWN;
+}
+
+static bool same_node(const struct cairn_inode *in, const struct origin_stat *st)
+{
+    if ((in->mode & S_IFMT) != (st->mode & S_IFMT))
+        return false;
+    return !in->fileid || !st->fileid || in->fileid == st->fileid;
+}
+
+void cairn_fresh_own_stat(struct cairn_sync *s, struct cairn_inode *in,
+                          const struct origin_stat *st)
+{
+    copy_stat(s, in, st);
+    in->version = cairn_version_of(st);
+}
+
+int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct cairn_inode *in,
+                             const struct origin_stat *st, struct cairn_stamp stamp,
+                             struct cairn_changes *changes)
+{
+    /* While we write the file ourselves the origin shows states of our own making; the upload
+     * tells the store what came of it. */
+    if (n && n->uploading)
+        return 0;
+    struct cairn_inode old = *in;
+    copy_stat(s, in, st);
+    struct cairn_version version = cairn_version_of(st);
+    bool data = false;
+    if (S_ISREG(in->mode) && !cairn_version_equal(&version, &in->version)) {
+        data = old.flags & CAIRN_INODE_KNOWN;
+        if (in->content)
+            cairn_meta_drop_content(s->meta, in->content);
+        in->content = 0;
+        if (n)
+            cairn_node_switch_locked(n, 0, &version);
+    } else if (S_ISLNK(in->mode) && !cairn_version_equal(&version, &in->version)) {
+        cairn_meta_put_target(s->meta, in->ino, "");
+    }
+    in->version = version;
+    in->checked_ns = stamp.ns;
+    in->checked_epoch = stamp.epoch;
+    if (data || ((old.flags & CAIRN_INODE_KNOWN) &&
+                 (old.mode != in->mode || old.uid != in->uid || old.gid != in->gid ||
+                  old.nlink != in->nlink || old.size != in->size || old.mtime_ns != in->mtime_ns ||
+                  old.ctime_ns != in->ctime_ns)))
+        cairn_changes_inode(changes, in->ino, data);
+    return cairn_meta_put_inode(s->meta, in);
+}
+
+/* The name leads nowhere any more. */
+static int drop_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t parent,
+                            const char *name, struct cairn_changes *changes)
+{
+    uint64_t ino;
+    uint32_t left;
+    int err = cairn_meta_unlink(s->meta, parent, name, &ino, &left);
+    if (err)
+        return err == -ENOENT ? 0 : err;
+    cairn_changes_name(changes, parent, name);
+    struct cairn_inode in;
+    err = cairn_meta_inode(s->meta, ino, &in);
+    if (err)
+        return err == -ENOENT ? 0 : err;
+    if (left) {
+        if (in.nlink > 1)
+            in.nlink--;
+        return cairn_meta_put_inode(s->meta, &in);
+    }
+    if (n)
+        n->unlinked = true;
+    if (!n || !n->opens)
+        return cairn_meta_del_inode(s->meta, ino);
+    in.nlink = 0;
+    return cairn_meta_put_inode(s->meta, &in);
+}
+
+/* The inode that this node has under another name: a hard link, or a rename at the origin. */
+static bool find_other_name(struct cairn_sync *s, const struct origin_stat *st,
+                            struct cairn_inode *ret)
+{
+    uint64_t ino;
+    if (!st->fileid || S_ISDIR(st->mode) || cairn_meta_by_fileid(s->meta, st->fileid, &ino) ||
+        cairn_meta_inode(s->meta, ino, ret))
+        return false;
+    return same_node(ret, st) && ret->parent &&
+           (st->nlink > 1 || (ret->size == st->size && ret->mtime_ns == st->mtime_ns));
+}
+
+int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t parent,
+                            const char *name, const struct origin_stat *st,
+                            struct cairn_stamp stamp, struct cairn_changes *changes,
+                            uint64_t *ret_ino)
+{
+    struct cairn_inode in;
+    uint64_t ino;
+    int err = cairn_meta_lookup(s->meta, parent, name, &ino);
+    if (err && err != -ENOENT)
+        return err;
+    bool have = !err && cairn_meta_inode(s->meta, ino, &in) == 0;
+    if (!err && (!st || !have || !same_node(&in, st))) {
+        /* What was written here and not yet sent must not vanish with the name. */
+        if (n && n->stage && n->uploading)
+            return *ret_ino = ino, 0;
+        err = drop_name_locked(s, n, parent, name, changes);
+        if (err)
+            return err;
+        have = false;
+    }
+    if (!st)
+        return -ENOENT;
+    if (have) {
+        err = cairn_apply_inode_locked(s, n, &in, st, stamp, changes);
+    } else if (find_other_name(s, st, &in)) {
+        err = cairn_meta_link(s->meta, parent, name, in.ino);
+    } else {
+        memset(&in, 0, sizeof in);
+        in.ino = cairn_meta_new_ino(s->meta);
+        err = cairn_apply_inode_locked(s, NULL, &in, st, stamp, changes);
+        if (!err)
+            err = cairn_meta_link(s->meta, parent, name, in.ino);
+    }
+    if (!err)
+        *ret_ino = in.ino;
+    return err;
+}
+
+static int64_t own_stamp_ns(struct cairn_sync *s, uint64_t parent)
+{
+    pthread_mutex_lock(&s->fresh->lock);
+    bool watched = cairn_name_set_has(&s->fresh->watched, cairn_name_hash(parent, ""));
+    pthread_mutex_unlock(&s->fresh->lock);
+    return watched ? CAIRN_NEVER : cairn_now_ns();
+}
+
+int cairn_fresh_adopt(struct cairn_sync *s, uint64_t parent, const char *name,
+                      const struct origin_stat *st, struct cairn_inode *ret)
+{
+    struct cairn_changes changes = {0};
+    struct cairn_stamp stamp = {own_stamp_ns(s, parent), s->epoch};
+    uint64_t ino;
+    cairn_meta_lock(s->meta);
+    cairn_mark_name(&s->fresh->marks, parent, name);
+    /* The kernel has asked for this name to be made, so what the store has under it is stale;
+     * an event may also have brought our own node in already, which then keeps its number. */
+    int err = cairn_apply_name_locked(s, NULL, parent, name, st, stamp, &changes, &ino);
+    if (!err)
+        err = cairn_meta_inode(s->meta, ino, ret);
+    cairn_meta_unlock(s->meta);
+    free(changes.item); /* the kernel learns it from the reply to its own request */
+    return err;
+}
+
+int cairn_fresh_forget_name(struct cairn_sync *s, uint64_t parent, const char *name,
+                            uint64_t *ret_ino)
+{
+    struct cairn_changes changes = {0};
+    uint64_t ino;
+    int err = cairn_meta_lookup(s->meta, parent, name, &ino);
+    struct cairn_node *n = err ? NULL : cairn_node_find(s, ino);
+    if (n)
+        pthread_mutex_lock(&n->lock);
+    cairn_meta_lock(s->meta);
+    cairn_mark_name(&s->fresh->marks, parent, name);
+    if (!err) {
+        cairn_mark_inode(&s->fresh->marks, ino);
+        err = drop_name_locked(s, n, parent, name, &changes);
+    }
+    cairn_meta_unlock(s->meta);
+    if (n)
+        pthread_mutex_unlock(&n->lock);
+    cairn_node_unref(n);
+    free(changes.item);
+    if (!err && ret_ino)
+        *ret_ino = ino;
+    return err == -ENOENT ? 0 : err;
+}

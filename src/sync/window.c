@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sync/window.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "sync/fresh.h"
+#include "sync/path.h"
+
+struct cairn_window *cairn_window_ref(struct cairn_window *w)
+{
+    atomic_fetch_add(&w->refs, 1);
+    return w;
+}
+
+void cairn_window_unref(struct cairn_window *w)
+{
+    if (w && atomic_fetch_sub(&w->refs, 1) == 1) {
+        cairn_node_unref(w->node);
+        free(w->buf);
+        free(w);
+    }
+}
+
+static void remove_locked(struct cairn_window *w)
+{
+    struct cairn_window **p = &w->node->windows;
+    while (*p != w)
+        p = &(*p)->next;
+    *p = w->next;
+}
+
+/* --- fetching --- */
+
+static struct cairn_source *get_source(struct cairn_window *w, const struct origin_call *c,
+                                       int *ret_err)
+{
+    struct cairn_node *n = w->node;
+    struct cairn_sync *s = n->sync;
+    struct cairn_source *src = NULL;
+    pthread_mutex_lock(&n->lock);
+    if (n->source)
+        src = cairn_source_ref(n->source);
+    bool current = n->generation == w->generation;
+    pthread_mutex_unlock(&n->lock);
+    if (src || !current) {
+        *ret_err = current ? 0 : -EAGAIN;
+        if (!current)
+            cairn_source_unref(STEAL(src));
+        return src;
+    }
+    AUTO_FREE char *path = NULL;
+    struct origin_file *f;
+    cairn_paths_begin(s);
+    int err = cairn_meta_path(s->meta, n->ino, &path);
+    if (!err)
+        err = origin_open(s->origin, c, path, O_RDONLY, 0, &f, NULL);
+    cairn_paths_end(s);
+    *ret_err = err;
+    if (err)
+        return NULL;
+    src = cairn_source_new(s, f);
+    if (!src) {
+        *ret_err = -ENOMEM;
+        return NULL;
+    }
+    pthread_mutex_lock(&n->lock);
+    if (n->source) {
+        struct cairn_source *mine = src;
+        src = cairn_source_ref(n->source);
+        pthread_mutex_unlock(&n->lock);
+        cairn_source_unref(mine);
+    } else {
+        if (n->generation == w->generation && n->opens)
+            n->source = cairn_source_ref(src);
+        pthread_mutex_unlock(&n->lock);
+    }
+    return src;
+}
+
+/* The file at the origin is not the one that the window began with: what is it now? */
+static int file_changed(struct cairn_window *w, const struct origin_call *c)
+{
+    struct cairn_node *n = w->node;
+    struct cairn_sync *s = n->sync;
+    cairn_count(s->metrics, CAIRN_FETCH_RESTARTED, 1);
+    pthread_mutex_lock(&n->lock);
+    if (n->generation != w->generation) {
+        pthread_mutex_unlock(&n->lock);
+        return -EAGAIN;
+    }
+    cairn_source_unref(STEAL(n->source)); /* it may be of a file that was replaced */
+    bool unlinked = n->unlinked;
+    pthread_mutex_unlock(&n->lock);
+    if (unlinked)
+        return -ESTALE;
+    int err = cairn_fresh_inode(s, c, n->ino);
+    if (err)
+        return err == -ENOENT ? -ESTALE : err;
+    pthread_mutex_lock(&n->lock);
+    if (n->unlinked)
+        err = -ESTALE;
+    pthread_mutex_unlock(&n->lock);
+    return err ? err : -EAGAIN;
+}
+
+static int fetch(struct cairn_window *w)
+{
+    struct cairn_sync *s = w->node->sync;
+    struct origin_call c = cairn_sync_call(s);
+    c.bulk = true;
+    int err;
+    struct cairn_source *src = get_source(w, &c, &err);
+    if (!src) {
+        if (err == -ENOENT || err == -ELOOP || err == -EISDIR || err == -ENXIO)
+            return file_changed(w, &c);
+        return err == -EAGAIN ? err : cairn_sync_answered(s, err);
+    }
+    struct origin_stat after;
+    ssize_t got = origin_pread(src->file, &c, w->data, w->len, w->off, &after);
+    cairn_source_unref(src);
+    cairn_sync_answered(s, got < 0 ? (int)got : 0);
+    if (got == -ESTALE)
+        return file_changed(w, &c);
+    if (got < 0)
+        return (int)got;
+    cairn_count(s->metrics, CAIRN_FETCHES, 1);
+    cairn_count(s->metrics, CAIRN_FETCH_BYTES, (uint64_t)got);
+    struct cairn_version version = cairn_version_of(&after);
+    if (w->node->unlinked) {
+        /* Losing a name changes a change time, not the content. */
+        version.token[0] = w->version.token[0];
+        version.token[1] = w->version.token[1];
+    }
+    if ((uint64_t)got != w->len || !cairn_version_equal(&version, &w->version))
+        return file_changed(w, &c);
+    return 0;
+}
+
+/* --- chunking --- */
+
+static struct cairn_window *next_filled_locked(struct cairn_node *n, uint64_t off,
+                                               uint64_t generation)
+{
+    for (struct cairn_window *w = n->windows; w; w = w->next)
+        if (w->state == CAIRN_WINDOW_FILLED && !w->chunking && w->off == off &&
+            w->generation == generation)
+            return w;
+    return NULL;
+}
+
+/* Is a window under way that ends where this one begins? Then that one is cut first. */
+static bool waits_for_another_locked(struct cairn_window *w)
+{
+    for (struct cairn_window *o = w->node->windows; o; o = o->next)
+        if (o != w && o->generation == w->generation && o->off + o->len == w->off)
+            return true;
+    return false;
+}
+
+/* Cuts one window, which begins with the carry if that fits, and leaves the rest as the carry. */
+static void cut_window(struct cairn_window *w)
+{
+    struct cairn_node *n = w->node;
+    struct cairn_sync *s = n->sync;
+    uint8_t *data = w->data;
+    uint64_t off = w->off, len = w->len;
+    pthread_mutex_lock(&n->lock);
+    if (n->generation == w->generation && n->carry.len && n->carry.off + n->carry.len == off) {
+        data -= n->carry.len;
+        memcpy(data, n->carry.data, n->carry.len);
+        off -= n->carry.len;
+        len += n->carry.len;
+    }
+    pthread_mutex_unlock(&n->lock);
+
+    bool last = off + len >= w->version.size;
+    uint64_t start = off, rest = len;
+    size_t room = len / s->cdc.params.min_bytes + 2, count = 0;
+    struct cairn_manifest_entry *e = malloc(room * sizeof *e);
+    struct cairn_chunk *tail = NULL;
+    while (e && rest) {
+        size_t cut = cairn_cdc_cut(&s->cdc, data, rest);
+        /* The end of the window, not of a chunk: a chunk for now, and where the next goes on. */
+        bool open_end = cut == rest && cut < s->cdc.params.max_bytes && !last;
+        struct cairn_chunk *c = cairn_chunk_new((uint32_t)cut);
+        if (!c)
+            break;
+        memcpy(c->data, data, cut);
+        c->id = cairn_chunk_id_of(c->data, cut);
+        e[count++] = (struct cairn_manifest_entry){.off = off, .len = (uint32_t)cut, .id = c->id};
+        data += cut;
+        off += cut;
+        rest -= cut;
+        cairn_cache_put(s->cache, c, true);
+        if (open_end)
+            tail = c;
+        else
+            cairn_chunk_unref(c);
+    }
+    pthread_mutex_lock(&n->lock);
+    if (e && n->generation == w->generation) {
+        cairn_meta_lock(s->meta);
+        if (n->content == w->content)
+            cairn_meta_put_chunks(s->meta, n->content, start, off, e, (unsigned)count);
+        cairn_meta_unlock(s->meta);
+        n->carry.len = 0;
+        if (tail && (n->carry.data || (n->carry.data = malloc(s->cdc.params.max_bytes)))) {
+            memcpy(n->carry.data, tail->data, tail->len);
+            n->carry.len = tail->len;
+            n->carry.off = off - tail->len;
+        }
+    }
+    pthread_mutex_unlock(&n->lock);
+    cairn_chunk_unref(tail);
+    free(e);
+}
+
+/* Cuts the filled window and those filled ones that continue it. */
+static void chunk_windows(struct cairn_window *w)
+{
+    struct cairn_node *n = cairn_node_ref(w->node);
+    pthread_mutex_lock(&n->lock);
+    if (w->chunking || waits_for_another_locked(w)) {
+        pthread_mutex_unlock(&n->lock);
+        cairn_node_unref(n);
+        return;
+    }
+    while (w) {
+        w->chunking = true;
+        pthread_mutex_unlock(&n->lock);
+        cut_window(w);
+        pthread_mutex_lock(&n->lock);
+        uint64_t end = w->off + w->len, generation = w->generation;
+        remove_locked(w);
+        pthread_mutex_unlock(&n->lock);
+        cairn_window_unref(w); /* the list's */
+        pthread_mutex_lock(&n->lock);
+        w = next_filled_locked(n, end, generation);
+    }
+    pthread_mutex_unlock(&n->lock);
+    cairn_node_unref(n);
+}
+
+static void run(struct cairn_task *t)
+{
+    struct cairn_window *w = container_of(t, struct cairn_window, task);
+    struct cairn_node *n = w->node;
+    int err = fetch(w);
+
+    pthread_mutex_lock(&n->lock);
+    if (!err && n->generation != w->generation)
+        err = -EAGAIN;
+    struct cairn_waiter *waiters = STEAL(w->waiters);
+    struct cairn_window *orphan = NULL;
+    if (err) {
+        remove_locked(w);
+        /* One that waits to be cut after this one need not wait any longer. */
+        orphan = next_filled_locked(n, w->off + w->len, w->generation);
+        if (orphan)
+            cairn_window_ref(orphan);
+    } else {
+        w->state = CAIRN_WINDOW_FILLED;
+    }
+    cairn_window_ref(w);
+    pthread_mutex_unlock(&n->lock);
+
+    while (waiters) {
+        struct cairn_waiter *next = waiters->next;
+        waiters->wake(waiters, err ? NULL : w, err);
+        waiters = next;
+    }
+    if (err)
+        cairn_window_unref(w); /* the list's */
+    else
+        chunk_windows(w);
+    cairn_window_unref(w);
+    if (orphan) {
+        chunk_windows(orphan);
+        cairn_window_unref(orphan);
+    }
+}
+
+uint64_t cairn_window_end_at(struct cairn_node *n, uint64_t off)
+{
+    for (struct cairn_window *w = n->windows; w; w = w->next)
+        if (w->generation == n->generation && w->off <= off && off < w->off + w->len)
+            return w->off + w->len;
+    return 0;
+}
+
+struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint64_t start,
+                                       uint64_t len, struct cairn_waiter *waiter, int *ret_err)
+{
+    struct cairn_sync *s = n->sync;
+    uint64_t end = min_u64(start + len, n->size);
+    *ret_err = 0;
+    for (struct cairn_window *w = n->windows; w; w = w->next) {
+        if (w->generation != n->generation)
+            continue;
+        if (w->off <= off && off < w->off + w->len) {
+            if (w->state == CAIRN_WINDOW_FILLED)
+                return cairn_window_ref(w);
+            if (waiter) {
+                cairn_count(s->metrics, CAIRN_FETCH_JOINED, 1);
+                waiter->next = w->waiters;
+                w->waiters = waiter;
+            }
+            return NULL;
+        }
+        if (w->off > off)
+            end = min_u64(end, w->off);
+        else
+            start = max_u64(start, w->off + w->len);
+    }
+    if (!n->content) {
+        /* The first fetch of this version: its manifest begins. */
+        struct cairn_inode in;
+        cairn_meta_lock(s->meta);
+        int err = cairn_meta_inode(s->meta, n->ino, &in);
+        if (!err) {
+            if (!in.content) {
+                in.content = cairn_meta_new_content(s->meta);
+                err = cairn_meta_put_inode(s->meta, &in);
+            }
+            n->content = in.content;
+        }
+        cairn_meta_unlock(s->meta);
+        if (err) {
+            *ret_err = err == -ENOENT ? -ESTALE : err;
+            return NULL;
+        }
+    }
+    struct cairn_window *w = calloc(1, sizeof *w);
+    size_t headroom = s->cdc.params.max_bytes;
+    if (!w || !(w->buf = malloc(headroom + (end - start)))) {
+        free(w);
+        *ret_err = -ENOMEM;
+        return NULL;
+    }
+    w->task.run = run;
+    w->data = w->buf + headroom;
+    w->node = cairn_node_ref(n);
+    atomic_init(&w->refs, 1);
+    w->off = start;
+    w->len = end - start;
+    w->generation = n->generation;
+    w->content = n->content;
+    w->version = n->version;
+    if (waiter) {
+        waiter->next = NULL;
+        w->waiters = waiter;
+        cairn_count(s->metrics, CAIRN_CHUNK_MISS, 1);
+    } else {
+        cairn_count(s->metrics, CAIRN_READAHEAD, 1);
+    }
+    w->next = n->windows;
+    n->windows = w;
+    cairn_workers_submit(s->fetchers, &w->task);
+    return NULL;
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Windows: ranges of a file under way from the origin. One window per range however many readers
+ * wait for it (single flight). A window is bound to the version of the file that it began with:
+ * if the file is another one when its last byte has come, the window is void and its readers
+ * start again. A whole window is verified before any of it is given to a reader.
+ *
+ * After its readers are served a window is cut into chunks. Windows that follow one another are
+ * cut in order, each going on where the one before left off, so that a file read from its start
+ * has the canonical cuts.
+ */
+#pragma once
+
+#include "sync/node.h"
+
+/* Somebody who waits for a window. `wake` is called once, from a fetcher thread, without locks;
+ * err 0: the window is filled, and stays as long as the waiter holds a reference to it;
+ * -EAGAIN: the file has changed, start again. */
+struct cairn_waiter {
+    struct cairn_waiter *next;
+    void (*wake)(struct cairn_waiter *w, struct cairn_window *win, int err);
+};
+
+enum cairn_window_state { CAIRN_WINDOW_FETCHING, CAIRN_WINDOW_FILLED };
+
+struct cairn_window {
+    struct cairn_task task;
+    struct cairn_node *node;    /* a reference */
+    atomic_uint refs;
+    uint64_t off, len;          /* bytes of the file */
+    uint64_t generation, content;
+    struct cairn_version version;
+    uint8_t *buf;               /* with room for a carry in front of `data` */
+    uint8_t *data;
+    /* under node->lock */
+    struct cairn_window *next;
+    enum cairn_window_state state;
+    bool chunking;
+    struct cairn_waiter *waiters;
+};
+
+struct cairn_window *cairn_window_ref(struct cairn_window *w);
+void cairn_window_unref(struct cairn_window *w); /* NULL is allowed */
+
+/*
+ * A reader misses the byte at `off`; [start, start + len) around it would be worth having. Needs
+ * n->lock. Finds the window that has it or starts one (cut short where others lie). Returns it
+ * with a reference if it is filled already; else NULL, and the waiter (NULL: nobody waits,
+ * readahead) will be woken. -errno in *ret_err if neither could be done.
+ */
+struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint64_t start,
+                                       uint64_t len, struct cairn_waiter *waiter, int *ret_err);
+
+/* Where the window that has `off` ends; 0 if there is none. Needs n->lock. */
+uint64_t cairn_window_end_at(struct cairn_node *n, uint64_t off);
