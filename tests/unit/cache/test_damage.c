@@ -3,6 +3,8 @@
  */
 #include "cache/disk.h"
 
+#include <sys/wait.h>
+
 #include "cache/index.h"
 #include "cache/record.h"
 #include "unit/cache/support.h"
@@ -221,6 +223,30 @@ static void a_missing_segment_is_absent(void **state)
     assert_heals(f);
 }
 
+static void entries_that_a_crash_left_are_audited(void **state)
+{
+    struct fixture *f = *state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        open_disk(f);
+        _exit(0); /* without closing */
+    }
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    /* As after a power cut that the index survived and the segment did not. */
+    assert_int_equal(unlinkat(f->dirfd, FIRST_SEG, 0), 0);
+    open_disk(f);
+    struct cairn_disk_stats stats;
+    cairn_disk_stats(f->disk, &stats);
+    assert_int_equal(stats.chunks, 0);
+    assert_int_equal(stats.record_bytes, 0);
+    assert_int_equal(count_there(f), 0);
+    assert_int_equal(cairn_counted(&f->metrics, CAIRN_DISK_CORRUPT), 0);
+    assert_heals(f);
+}
+
 static void a_missing_index_is_rebuilt(void **state)
 {
     struct fixture *f = *state;
@@ -323,6 +349,7 @@ int main(void)
         TEST(flipped_bits_of_the_index_lose_at_most_their_entries),
         TEST(a_segment_cut_short_loses_only_its_end),
         TEST(a_missing_segment_is_absent),
+        TEST(entries_that_a_crash_left_are_audited),
         TEST(a_missing_index_is_rebuilt),
         TEST(a_garbage_index_is_rebuilt),
         TEST(a_damaged_table_of_contents_is_made_up_for),

@@ -61,6 +61,7 @@ static void a_full_disk_shrinks_the_tier(void **state)
     assert_true(stats.max_bytes < 24 * MIB);
     assert_true(stats.stored_bytes <= stats.max_bytes);
     assert_true(stats.stored_bytes > 8 * MIB);
+    assert_int_equal(stats.stored_bytes, dir_bytes(dir));
     assert_true(cairn_counted(&metrics, CAIRN_DISK_ERRORS) > 0);
     unsigned recent = 0;
     for (uint64_t n = 2900; n < 3000; n++)

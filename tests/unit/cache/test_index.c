@@ -318,12 +318,14 @@ static void readers_never_miss_what_stays_while_others_come_and_go(void **state)
     pthread_t threads[3];
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
         assert_int_equal(pthread_create(&threads[i], NULL, read_always, &race), 0);
-    for (uint64_t round = 0; round < 10; round++) {
-        for (uint64_t n = 100; n < 3000 + round * 500; n++) {
+    /* A full small table, so that entries move much; then larger ones. */
+    for (uint64_t round = 0; round < 420; round++) {
+        uint64_t end = round < 400 ? 700 : 3000 + (round - 400) * 500;
+        for (uint64_t n = 100; n < end; n++) {
             struct place p = place_of(n);
             put(f->ix, n, &p);
         }
-        for (uint64_t n = 100; n < 3000 + round * 500; n++) {
+        for (uint64_t n = 100; n < end; n++) {
             struct place p = place_of(n);
             struct cairn_chunk_id id = id_of(n);
             assert_true(disk_index_remove(f->ix, &id, &p));
