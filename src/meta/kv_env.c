@@ -134,6 +134,15 @@ static int open_mdb(const char *dir, uint64_t map_bytes, MDB_env **ret)
     return 0;
 }
 
+/* LMDB syncs its file but not the directory that names it. */
+static int sync_dir(const char *dir)
+{
+    AUTO_CLOSE int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return -errno;
+    return 0;
+}
+
 /* Pages at the end that were never written read as zeros, which LMDB reports; a file cut short
  * would kill the reader with SIGBUS instead. */
 static int restore_length(MDB_env *mdb)
@@ -190,6 +199,8 @@ int kv_env_open(struct kv_env **ret, const char *dir, uint64_t map_first, uint64
         while ((r = open_mdb(dir, map, &env->mdb)) == -ENOMEM && map > MAP_FALLBACK)
             map = max_u64(map / 4, MAP_FALLBACK);
     }
+    if (r == 0)
+        r = sync_dir(dir);
     if (r == 0)
         r = restore_length(env->mdb);
     if (r == 0)

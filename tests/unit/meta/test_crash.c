@@ -11,9 +11,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { SEEDS = 30, A = 1000000001, B = 1000000002 };
+enum { SEEDS = 30, COMMIT_NS = 1000000, A = 1000000001, B = 1000000002 };
 
 static void require(int r)
 {
@@ -43,6 +44,9 @@ static void write_unit(struct cairn_meta *m, uint64_t n, uint64_t *seed)
     require(cairn_meta_put_inode(m, &in));
     snprintf(name, sizeof(name), "n%llu", (unsigned long long)n);
     require(cairn_meta_link(m, CAIRN_ROOT_INO, name, in.ino));
+    /* Now and then a unit is under way for longer than a commit waits. */
+    if (next_random(seed) % 16 == 0)
+        nanosleep(&(struct timespec){.tv_nsec = 3 * COMMIT_NS}, NULL);
     require(cairn_meta_put_chunks(m, in.content, 0, 1ull << 40, e, pages));
     snprintf(other, sizeof(other), "again%llu", (unsigned long long)n);
     require(cairn_meta_link(m, CAIRN_ROOT_INO, other, in.ino));
@@ -62,7 +66,7 @@ static void write_unit(struct cairn_meta *m, uint64_t n, uint64_t *seed)
 static void run_writer(const char *dir, int fd, uint64_t seed)
 {
     struct cairn_meta *m;
-    struct cairn_meta_config cfg = {.dir = dir, .map_bytes = 1ull << 30, .commit_ns = 3000000};
+    struct cairn_meta_config cfg = {.dir = dir, .map_bytes = 1ull << 30, .commit_ns = COMMIT_NS};
     struct cairn_inode in;
     uint64_t n = 0;
     require(cairn_meta_open(&m, &cfg));
@@ -70,7 +74,7 @@ static void run_writer(const char *dir, int fd, uint64_t seed)
         n = in.size;
     for (;;) {
         write_unit(m, ++n, &seed);
-        if (next_random(&seed) % 16 == 0) {
+        if (next_random(&seed) % 32 == 0) {
             require(cairn_meta_sync(m));
             if (write(fd, &n, sizeof(n)) != sizeof(n))
                 _exit(8);
@@ -93,7 +97,7 @@ static uint64_t kill_writer(const char *dir, uint64_t *seed)
     close(fds[1]);
     for (uint64_t left = 1 + next_random(seed) % 20; left; left--)
         assert_int_equal(read(fds[0], &synced, sizeof(synced)), sizeof(synced));
-    for (uint64_t spins = next_random(seed) % 3000000; spins; spins--)
+    for (uint64_t spins = next_random(seed) % 20000000; spins; spins--)
         __asm__ volatile("");
     kill(pid, SIGKILL);
     uint64_t more;

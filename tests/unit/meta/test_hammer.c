@@ -11,12 +11,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { FILES = 200, READERS = 4, ROUNDS = 1500 };
+enum { FILES = 200, READERS = 4, ROUNDS = 4000 };
 
 struct hammer {
     struct cairn_meta *m;
     uint64_t dir, ino[FILES];
     uint64_t content;
+    _Atomic uint64_t newest; /* its record exists */
     atomic_bool stop;
     atomic_int failed; /* line */
 };
@@ -37,8 +38,10 @@ static int count_fixed(void *arg, const struct cairn_dirent *e)
     return 0;
 }
 
-static void read_round(struct hammer *h, uint64_t *seed)
+static void read_round(struct hammer *h, uint64_t *seed, uint64_t seen[FILES])
 {
+    struct cairn_inode newest;
+    EXPECT(h, cairn_meta_inode(h->m, atomic_load(&h->newest), &newest) == 0);
     uint64_t i = next_random(seed) % FILES, ino = 0, hole_end;
     struct cairn_inode in;
     struct cairn_manifest_entry e, got[64];
@@ -47,6 +50,8 @@ static void read_round(struct hammer *h, uint64_t *seed)
     EXPECT(h, cairn_meta_lookup(h->m, h->dir, name, &ino) == 0 && ino == h->ino[i]);
     EXPECT(h, cairn_meta_inode(h->m, ino, &in) == 0);
     EXPECT(h, in.size == in.version.size && in.size == in.blocks && !strcmp(in.name, name));
+    EXPECT(h, in.size >= seen[i]); /* no step back to what was overwritten */
+    seen[i] = in.size;
     EXPECT(h, cairn_meta_by_fileid(h->m, ino + 1000000, &ino) == 0 && ino == h->ino[i]);
 
     /* The first 64 MiB are always covered, by entries that begin at changing offsets. */
@@ -60,10 +65,10 @@ static void read_round(struct hammer *h, uint64_t *seed)
 static void *run_reader(void *arg)
 {
     struct hammer *h = arg;
-    uint64_t seed = (uint64_t)(uintptr_t)&seed;
+    uint64_t seed = (uint64_t)(uintptr_t)&seed, seen[FILES] = {0};
     for (unsigned k = 0; !atomic_load(&h->stop) && !atomic_load(&h->failed); k++) {
         unsigned count = 0;
-        read_round(h, &seed);
+        read_round(h, &seed, seen);
         if (k % 16 == 0 &&
             (cairn_meta_readdir(h->m, h->dir, 0, count_fixed, &count) != 0 || count != FILES))
             atomic_store(&h->failed, __LINE__);
@@ -93,7 +98,7 @@ static void write_round(struct hammer *h, uint64_t *seed, unsigned round)
     uint64_t i = next_random(seed) % FILES;
     cairn_meta_lock(h->m);
     assert_ok(cairn_meta_inode(h->m, h->ino[i], &in));
-    in.size = in.version.size = in.blocks = next_random(seed);
+    in.size = in.version.size = in.blocks = round;
     assert_ok(cairn_meta_put_inode(h->m, &in));
     snprintf(name, sizeof(name), "passing%u", round % 100);
     snprintf(other, sizeof(other), "passed%u", round % 100);
@@ -105,7 +110,10 @@ static void write_round(struct hammer *h, uint64_t *seed, unsigned round)
         assert_ok(cairn_meta_rename(h->m, h->dir, name, h->dir, other));
     if (round % 3 == 0)
         cover(h, seed);
+    struct cairn_inode fresh = {.ino = cairn_meta_new_ino(h->m)};
+    assert_ok(cairn_meta_put_inode(h->m, &fresh));
     cairn_meta_unlock(h->m);
+    atomic_store(&h->newest, fresh.ino);
 }
 
 static void test_readers_never_miss(void **state)
@@ -131,6 +139,7 @@ static void test_readers_never_miss(void **state)
     cairn_meta_lock(f->m);
     cover(h, &seed);
     cairn_meta_unlock(f->m);
+    atomic_store(&h->newest, CAIRN_ROOT_INO);
     pthread_t readers[READERS];
     for (int i = 0; i < READERS; i++)
         pthread_create(&readers[i], NULL, run_reader, h);
@@ -147,48 +156,54 @@ static void test_readers_never_miss(void **state)
     free(h);
 }
 
+enum { DEPTH = 40 };
+
 struct mover {
     struct cairn_meta *m;
-    uint64_t a, b, file;
+    uint64_t leaf;
     atomic_bool stop;
     atomic_int failed;
 };
+
+/* Top and leaf of a deep path are renamed in turn, so that only some pairs of names ever exist: a
+ * walk that mixes instants finds others. */
+static const char *const pairs[][2] = {{"x", "1"}, {"y", "1"}, {"y", "2"},
+                                       {"z", "2"}, {"z", "3"}, {"x", "3"}};
 
 static void *watch_path(void *arg)
 {
     struct mover *mv = arg;
     while (!atomic_load(&mv->stop)) {
         char *path = NULL;
-        int r = cairn_meta_path(mv->m, mv->file, &path);
-        if (r || (strcmp(path, "x/in-a") && strcmp(path, "y/in-b")))
+        bool known = false;
+        if (cairn_meta_path(mv->m, mv->leaf, &path) == 0)
+            for (int i = 0; i < 6; i++)
+                known |= path[0] == pairs[i][0][0] && path[strlen(path) - 1] == pairs[i][1][0];
+        if (!known)
             atomic_store(&mv->failed, 1);
         free(path);
     }
     return NULL;
 }
 
-/* While the file is in directory a, that is called x; while it is in b, that is called y: the
- * directories change their names only while they are empty. */
 static void test_paths_are_of_one_instant(void **state)
 {
     struct fixture *f = *state;
     struct mover mv = {.m = f->m};
-    mv.a = make_node(f->m, CAIRN_ROOT_INO, "x", S_IFDIR);
-    mv.b = make_node(f->m, CAIRN_ROOT_INO, "b-empty", S_IFDIR);
-    mv.file = make_node(f->m, mv.a, "in-a", S_IFREG);
+    uint64_t dir = make_node(f->m, CAIRN_ROOT_INO, "x", S_IFDIR);
+    for (int i = 0; i < DEPTH; i++)
+        dir = make_node(f->m, dir, "down", S_IFDIR);
+    mv.leaf = make_node(f->m, dir, "1", S_IFREG);
     pthread_t watcher[2];
     for (int i = 0; i < 2; i++)
         pthread_create(&watcher[i], NULL, watch_path, &mv);
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 6000; i++) {
+        const char *const *from = pairs[i % 6], *const *to = pairs[(i + 1) % 6];
         cairn_meta_lock(f->m);
-        assert_ok(cairn_meta_rename(f->m, CAIRN_ROOT_INO, "b-empty", CAIRN_ROOT_INO, "y"));
-        assert_ok(cairn_meta_rename(f->m, mv.a, "in-a", mv.b, "in-b"));
-        assert_ok(cairn_meta_rename(f->m, CAIRN_ROOT_INO, "x", CAIRN_ROOT_INO, "a-empty"));
-        cairn_meta_unlock(f->m);
-        cairn_meta_lock(f->m);
-        assert_ok(cairn_meta_rename(f->m, CAIRN_ROOT_INO, "a-empty", CAIRN_ROOT_INO, "x"));
-        assert_ok(cairn_meta_rename(f->m, mv.b, "in-b", mv.a, "in-a"));
-        assert_ok(cairn_meta_rename(f->m, CAIRN_ROOT_INO, "y", CAIRN_ROOT_INO, "b-empty"));
+        if (strcmp(from[0], to[0]))
+            assert_ok(cairn_meta_rename(f->m, CAIRN_ROOT_INO, from[0], CAIRN_ROOT_INO, to[0]));
+        else
+            assert_ok(cairn_meta_rename(f->m, dir, from[1], dir, to[1]));
         cairn_meta_unlock(f->m);
     }
     atomic_store(&mv.stop, true);
