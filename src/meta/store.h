@@ -65,7 +65,9 @@ struct cairn_meta_config {
     int64_t commit_ns;       /* longest time until a change is durable; 0 = default (1 s) */
 };
 
-/* Opens or creates, in constant time. Each opening has an epoch of its own, larger than before. */
+/* Opens or creates, in constant time. Each opening has an epoch of its own, larger than before.
+ * -EBUSY: open elsewhere, or twice here; -EBADMSG: damaged, not a store, or of another version.
+ * Has threads: a process that forks opens it afterwards. */
 int cairn_meta_open(struct cairn_meta **ret, const struct cairn_meta_config *cfg);
 /* Commits and closes. NULL is allowed. */
 void cairn_meta_close(struct cairn_meta *m);
@@ -73,7 +75,9 @@ uint64_t cairn_meta_epoch(struct cairn_meta *m);
 
 void cairn_meta_lock(struct cairn_meta *m);
 void cairn_meta_unlock(struct cairn_meta *m);
-/* Waits until everything unlocked before the call is durable. */
+/* Waits until everything unlocked before the call is durable; not with the lock held. -ENOSPC, -EIO:
+ * not yet; it stays in memory, readable, and is tried again each second. While that goes on and too
+ * much (64 MiB) has gathered, the [locked] functions fail with the same error. */
 int cairn_meta_sync(struct cairn_meta *m);
 
 /* Fresh numbers, never given out twice in the life of the store (a crash skips some). */
@@ -84,7 +88,8 @@ uint64_t cairn_meta_new_content(struct cairn_meta *m); /* > 0 */
 int cairn_meta_inode(struct cairn_meta *m, uint64_t ino, struct cairn_inode *ret); /* -ENOENT */
 /* [locked] Inserts or replaces, but keeps the stored parent and name (link/unlink set those). */
 int cairn_meta_put_inode(struct cairn_meta *m, const struct cairn_inode *in);
-/* [locked] Forgets the inode, its symlink target and its manifest. Its names must be gone. */
+/* [locked] Forgets the inode, its symlink target and its manifest. Its names must be gone: else
+ * -EBUSY; a directory's entries, too: else -ENOTEMPTY. */
 int cairn_meta_del_inode(struct cairn_meta *m, uint64_t ino);
 /* The inode that the origin's node `fileid` has here; -ENOENT. */
 int cairn_meta_by_fileid(struct cairn_meta *m, uint64_t fileid, uint64_t *ret_ino);
@@ -149,7 +154,8 @@ int cairn_meta_put_chunks(struct cairn_meta *m, uint64_t content, uint64_t start
                           const struct cairn_manifest_entry *e, unsigned count);
 /* [locked] Makes `to` (new, empty) a copy of `from`'s entries that end at or before `size`. */
 int cairn_meta_clone_content(struct cairn_meta *m, uint64_t from, uint64_t to, uint64_t size);
-/* [locked] Forgets a manifest, however large, in the background. 0 is ignored. */
+/* [locked] Forgets a manifest, however large, in the background. 0 is ignored. Nothing may be put
+ * into it afterwards: it would stay for ever. */
 int cairn_meta_drop_content(struct cairn_meta *m, uint64_t content);
 
 struct cairn_meta_stats {
