@@ -86,6 +86,13 @@ static void test_an_exchange_in_two_moves(void **state)
     check(t, 2, "b/s");
     check(t, 3, "a");
     check(t, 4, "a/s");
+    /* Their paths lead to them, too. */
+    assert_int_equal(watch_tree_move(t, "b", "c"), 0);
+    check(t, 1, "c");
+    check(t, 3, "a");
+    assert_int_equal(watch_tree_move(t, "a", "b"), 0);
+    check(t, 3, "b");
+    check(t, 4, "b/s");
 }
 
 static void test_a_new_directory_takes_a_path(void **state)
