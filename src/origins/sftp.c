@@ -20,7 +20,7 @@
 #include "origins/ssh_dial.h"
 #include "origins/url.h"
 
-#define IO_SIZE_BYTES (16 * MIB) /* what one call keeps on its way */
+#define IO_SIZE_BYTES  (16 * MIB) /* what one call keeps on its way */
 #define NAME_MAX_BYTES 255u
 
 /* The server's absolute name of `path`. */
@@ -175,8 +175,10 @@ static int sftp_connect(struct origin **ret, const struct origin_config *cfg,
     if (!err && cfg->idmap_user) {
         err = stat_followed(s, c, ".", &home);
         if (err)
-            ssh_fail(&why, err, "%s: the login directory can't be looked at, which idmap=user"
-                                " needs (%s)", sftp_link_name(s->link), strerror(-err));
+            ssh_fail(&why, err,
+                     "%s: the login directory can't be looked at, which idmap=user"
+                     " needs (%s)",
+                     sftp_link_name(s->link), strerror(-err));
     }
     if (err) {
         sftp_free(&s->origin);

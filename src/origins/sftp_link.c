@@ -18,11 +18,11 @@
 #define SLOTS          256u
 #define OUT_BYTES      (2 * MIB)
 #define IN_BYTES       (32 * KIB)
-#define FRAME_BYTES    80u         /* length, type, id, and the fixed fields of any request */
+#define FRAME_BYTES    80u /* length, type, id, and the fixed fields of any request */
 #define CLOSE_BYTES    (FRAME_BYTES + 256u)
 #define MAX_REPLY      (512 * KIB) /* OpenSSH's longest is 256 KiB */
 #define WINDOW_BYTES   (32 * MIB)
-#define DEFAULT_IO     (32 * KIB)  /* every server takes as much (filexfer-02, section 3) */
+#define DEFAULT_IO     (32 * KIB) /* every server takes as much (filexfer-02, section 3) */
 #define MAX_IO         (255 * KIB)
 #define VERSION_NUMBER 3u
 
@@ -41,6 +41,12 @@ struct slot {
 
 enum rx_state { RX_HEADER, RX_DATA, RX_BODY, RX_SKIP };
 
+/* A handle whose CLOSE waits for a place. */
+struct closing {
+    struct closing *next;
+    struct sftp_handle handle;
+};
+
 struct sftp_link {
     struct ssh *ssh;
     bool broken;
@@ -50,6 +56,7 @@ struct sftp_link {
     uint32_t max_write;
     uint32_t next_id;
     struct slot slot[SLOTS];
+    struct closing *closes;
 
     uint8_t *out;
     size_t out_pos; /* sent up to here */
@@ -75,6 +82,9 @@ static int break_link(struct sftp_link *l, int err, const char *why)
     l->broken = true;
     return err;
 }
+
+static void close_soon(struct sftp_link *l, const struct sftp_handle *h);
+static void send_closes(struct sftp_link *l);
 
 static int flush(struct sftp_link *l)
 {
@@ -193,7 +203,8 @@ static int begin_reply(struct sftp_link *l)
         l->rx_left = data_len;
         l->rx_after = len - 9 - data_len;
         s->request->got = data_len;
-    } else if (s->state == SLOT_AWAITED || (s->state == SLOT_DROPPED_HANDLE && type == SFTP_HANDLE)) {
+    } else if (s->state == SLOT_AWAITED ||
+               (s->state == SLOT_DROPPED_HANDLE && type == SFTP_HANDLE)) {
         l->rx_body_len = len - 5;
         l->rx_body = malloc(l->rx_body_len ? l->rx_body_len : 1);
         if (!l->rx_body)
@@ -229,6 +240,7 @@ static void finish_reply(struct sftp_link *l)
         q->type = l->rx_type;
         q->body = body;
         q->body_len = body ? l->rx_body_len : 0;
+        send_closes(l);
         return;
     }
     if (state == SLOT_DROPPED_HANDLE && body && l->rx_type == SFTP_HANDLE) {
@@ -239,10 +251,11 @@ static void finish_reply(struct sftp_link *l)
         if (p && n <= sizeof h.bytes) {
             h.len = (uint16_t)n;
             memcpy(h.bytes, p, n);
-            sftp_close_handle(l, &h);
+            close_soon(l, &h);
         }
     }
     free(body);
+    send_closes(l);
 }
 
 /* One reply further: 1 when one is complete, 0 if bytes are missing, or -errno. */
@@ -332,8 +345,7 @@ int sftp_begin(struct sftp_link *l, const struct origin_call *c, uint8_t type, s
         if (l->broken)
             return -ECONNRESET;
         s = free_slot(l);
-        /* Room for one CLOSE stays, so that handles can always be given back. */
-        if (s && has_room(l, FRAME_BYTES + room + CLOSE_BYTES))
+        if (s && has_room(l, FRAME_BYTES + room))
             break;
         err = sftp_progress(l);
         if (!err)
@@ -388,15 +400,11 @@ void sftp_request_end(struct sftp_request *q)
     q->done = false;
 }
 
-void sftp_close_handle(struct sftp_link *l, const struct sftp_handle *h)
+/* False if there is no place for it now. */
+static bool send_close(struct sftp_link *l, const struct sftp_handle *h)
 {
-    if (l->broken)
-        return;
-    struct slot *s = free_slot(l);
-    if (!s || !has_room(l, CLOSE_BYTES)) {
-        break_link(l, -EAGAIN, "too many SFTP requests are unanswered");
-        return;
-    }
+    if (!free_slot(l) || !has_room(l, CLOSE_BYTES))
+        return false;
     struct sftp_writer w = {.buf = l->out + l->out_len, .cap = CLOSE_BYTES};
     sftp_packet_begin(&w, SFTP_CLOSE);
     sftp_put_u32(&w, l->next_id);
@@ -404,6 +412,38 @@ void sftp_close_handle(struct sftp_link *l, const struct sftp_handle *h)
     sftp_packet_end(&w);
     commit(l, &w, SLOT_DROPPED, NULL);
     flush(l);
+    return true;
+}
+
+static void send_closes(struct sftp_link *l)
+{
+    while (l->closes && !l->broken && send_close(l, &l->closes->handle)) {
+        struct closing *done = l->closes;
+        l->closes = done->next;
+        free(done);
+    }
+}
+
+/* Sends a CLOSE now or, if there is no place for it, as soon as replies have made one. */
+static void close_soon(struct sftp_link *l, const struct sftp_handle *h)
+{
+    if (l->broken || (!l->closes && send_close(l, h)))
+        return;
+    struct closing *x = malloc(sizeof *x);
+    if (!x) {
+        break_link(l, -ENOMEM, "out of memory");
+        return;
+    }
+    x->handle = *h;
+    x->next = l->closes;
+    l->closes = x;
+}
+
+void sftp_close_handle(struct sftp_link *l, const struct sftp_handle *h)
+{
+    while (!l->broken && !free_slot(l) && receive(l) == 1)
+        ;
+    close_soon(l, h);
 }
 
 int sftp_ask_path(struct sftp_link *l, const struct origin_call *c, uint8_t type, const char *path,
@@ -557,7 +597,8 @@ static int learn_limits(struct sftp_link *l, const struct origin_call *c)
         return -EBADMSG;
     /* 0 stands for "no limit told". The packet has to hold the fields around the data, too. */
     if (packet > l->max_packet)
-        l->max_packet = (uint32_t)min_u64(packet, MAX_IO + FRAME_BYTES + sizeof(struct sftp_handle));
+        l->max_packet =
+            (uint32_t)min_u64(packet, MAX_IO + FRAME_BYTES + sizeof(struct sftp_handle));
     if (read)
         l->max_read = (uint32_t)min_u64(max_u64(read, 1024), MAX_IO);
     size_t fields = FRAME_BYTES + sizeof(struct sftp_handle);
@@ -601,6 +642,11 @@ void sftp_link_close(struct sftp_link *l)
     if (l->ssh && !l->broken)
         flush(l);
     ssh_close(l->ssh);
+    while (l->closes) {
+        struct closing *next = l->closes->next;
+        free(l->closes);
+        l->closes = next;
+    }
     free(l->rx_body);
     free(l->out);
     free(l);

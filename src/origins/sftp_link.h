@@ -42,13 +42,13 @@ struct sftp_handle {
 struct sftp_request {
     struct sftp_link *link; /* while its reply is awaited */
     uint32_t id;
-    bool done;              /* the reply is here */
-    bool opens;             /* set before sending: the reply is a handle, which must not leak */
-    uint8_t type;           /* of the reply */
-    uint8_t *body;          /* the reply after its id, owned; NULL for data with a destination */
+    bool done;     /* the reply is here */
+    bool opens;    /* set before sending: the reply is a handle, which must not leak */
+    uint8_t type;  /* of the reply */
+    uint8_t *body; /* the reply after its id, owned; NULL for data with a destination */
     size_t body_len;
-    uint8_t *data;          /* set before sending a READ: where its data goes ... */
-    size_t want;            /* ... and how much fits */
+    uint8_t *data; /* set before sending a READ: where its data goes ... */
+    size_t want;   /* ... and how much fits */
     size_t got;
 };
 

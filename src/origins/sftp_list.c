@@ -16,7 +16,8 @@
 #define READDIRS_AHEAD 4u
 /* The shortest entry on the wire: two empty strings and no attributes. */
 #define ENTRY_MIN_BYTES 12u
-#define STAT_FLAGS      (SFTP_ATTR_SIZE | SFTP_ATTR_UIDGID | SFTP_ATTR_PERMISSIONS | SFTP_ATTR_ACMODTIME)
+#define STAT_FLAGS                                                                                 \
+    (SFTP_ATTR_SIZE | SFTP_ATTR_UIDGID | SFTP_ATTR_PERMISSIONS | SFTP_ATTR_ACMODTIME)
 
 static bool is_name(const uint8_t *p, size_t n)
 {

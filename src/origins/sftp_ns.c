@@ -28,8 +28,7 @@ static int ask_pair(struct sftp *s, const struct origin_call *c, uint8_t type,
 {
     AUTO_REQUEST struct sftp_request q = {0};
     struct sftp_writer w;
-    int err =
-        sftp_begin(s->link, c, type, strlen(first) + strlen(second) + 32, &q, &w);
+    int err = sftp_begin(s->link, c, type, strlen(first) + strlen(second) + 32, &q, &w);
     if (err)
         return err;
     if (extension)
@@ -162,8 +161,7 @@ int sftp_readlink(struct origin *o, const struct origin_call *c, const char *pat
     return 0;
 }
 
-int sftp_link_node(struct origin *o, const struct origin_call *c, const char *from,
-                   const char *to)
+int sftp_link_node(struct origin *o, const struct origin_call *c, const char *from, const char *to)
 {
     struct sftp *s = to_sftp(o);
     AUTO_FREE char *full_from = NULL;

@@ -9,8 +9,7 @@ int sftp_symlink(struct origin *o, const struct origin_call *c, const char *targ
                  const char *path);
 int sftp_readlink(struct origin *o, const struct origin_call *c, const char *path,
                   char **ret_target);
-int sftp_link_node(struct origin *o, const struct origin_call *c, const char *from,
-                   const char *to);
+int sftp_link_node(struct origin *o, const struct origin_call *c, const char *from, const char *to);
 int sftp_unlink(struct origin *o, const struct origin_call *c, const char *path);
 int sftp_rmdir(struct origin *o, const struct origin_call *c, const char *path);
 int sftp_rename(struct origin *o, const struct origin_call *c, const char *from, const char *to,

@@ -115,13 +115,17 @@ static int create(struct sftp *s, const struct origin_call *c, const char *full,
     struct sftp_attrs a;
     {
         AUTO_REQUEST struct sftp_request q = {0};
-        int err = ask_open(s, c, full, access_flags(flags) | SFTP_FXF_CREAT | SFTP_FXF_EXCL, &mode,
-                           &q);
+        int err =
+            ask_open(s, c, full, access_flags(flags) | SFTP_FXF_CREAT | SFTP_FXF_EXCL, &mode, &q);
         if (!err)
             err = sftp_wait_handle(s->link, c, &q, &h);
         if (err == -EIO) {
             err = sftp_lstat_full(s, c, full, &a);
-            err = !err ? -EEXIST : err == -ENOENT ? sftp_explain(s, c, NULL, NULL) : err;
+            if (err == -ENOENT) {
+                AUTO_FREE char *parent = sftp_parent_path(full);
+                return parent ? sftp_explain(s, c, parent, NULL) : -ENOMEM;
+            }
+            err = err ? err : -EEXIST;
         }
         if (err)
             return err;
@@ -148,8 +152,8 @@ static int open_existing(struct sftp *s, const struct origin_call *c, const char
     if (!err)
         err = check_type(&a);
     if (!err)
-        err = ask_open(s, c, full,
-                       access_flags(flags) | (flags & O_TRUNC ? SFTP_FXF_TRUNC : 0u), NULL, &q);
+        err = ask_open(s, c, full, access_flags(flags) | (flags & O_TRUNC ? SFTP_FXF_TRUNC : 0u),
+                       NULL, &q);
     if (!err)
         err = sftp_wait_handle(s->link, c, &q, &h);
     if (err)

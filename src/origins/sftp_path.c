@@ -68,10 +68,10 @@ int sftp_walk_ask(struct sftp *s, const struct origin_call *c, const char *full,
 {
     size_t root = strlen(s->root);
     size_t depth = 0;
-    for (const char *p = full + root + 1; *p && (p = strchr(p, '/')); p++)
-        depth++;
+    for (const char *p = full + root; *p; p++) /* from the slash behind the root on */
+        depth += p > full + root && *p == '/';
     w->s = s;
-    if (depth == 0 || strlen(full) <= root)
+    if (depth == 0)
         return 0;
     w->request = calloc(depth, sizeof *w->request);
     w->dir = calloc(depth, sizeof *w->dir);

@@ -25,7 +25,7 @@
 #include "origins/ssh_session.h"
 #include "origins/url.h"
 
-/* Algorithms in the order we like them; libssh2 skips those it doesn't have. */
+/* Algorithms in the order we like them; those that libssh2 doesn't have are left out. */
 #define KEX_METHODS                                                                                \
     "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"        \
     "ecdh-sha2-nistp521,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,"              \
@@ -93,6 +93,38 @@ const char *ssh_session_message(struct ssh_session *s)
     return text && *text ? text : "no details";
 }
 
+static bool is_listed(const char *const *list, int count, const char *name, size_t len)
+{
+    for (int i = 0; i < count; i++)
+        if (strlen(list[i]) == len && !memcmp(list[i], name, len))
+            return true;
+    return false;
+}
+
+int ssh_session_prefer(struct ssh_session *s, int type, const char *methods)
+{
+    const char **has = NULL;
+    int count = libssh2_session_supported_algs(s->lib, type, &has);
+    if (count <= 0)
+        return count == LIBSSH2_ERROR_ALLOC ? -ENOMEM : -EOPNOTSUPP;
+    AUTO_FREE char *list = calloc(1, strlen(methods) + 1);
+    size_t n = 0;
+    for (const char *p = methods; list && *p;) {
+        size_t len = strcspn(p, ",");
+        if (is_listed(has, count, p, len)) {
+            if (n)
+                list[n++] = ',';
+            memcpy(list + n, p, len);
+            n += len;
+        }
+        p += len + (p[len] == ',');
+    }
+    libssh2_free(s->lib, has);
+    if (!list)
+        return -ENOMEM;
+    return n && libssh2_session_method_pref(s->lib, type, list) == 0 ? 0 : -EOPNOTSUPP;
+}
+
 static int handshake(struct ssh *s, const struct origin_call *c, char **ret_why)
 {
     LIBSSH2_SESSION *lib = s->session.lib;
@@ -123,8 +155,8 @@ static int open_channel(struct ssh *s, const char *subsystem, uint32_t window,
         if (s->channel)
             break;
         int rc = libssh2_session_last_errno(lib);
-        int err = rc == LIBSSH2_ERROR_EAGAIN ? ssh_session_wait(&s->session, c)
-                                             : ssh_session_errno(rc);
+        int err =
+            rc == LIBSSH2_ERROR_EAGAIN ? ssh_session_wait(&s->session, c) : ssh_session_errno(rc);
         if (err)
             return ssh_fail(ret_why, err, "%s: the server opened no channel (%s)", s->name,
                             ssh_session_message(&s->session));
@@ -133,8 +165,8 @@ static int open_channel(struct ssh *s, const char *subsystem, uint32_t window,
         int rc = libssh2_channel_subsystem(s->channel, subsystem);
         if (rc == 0)
             break;
-        int err = rc == LIBSSH2_ERROR_EAGAIN ? ssh_session_wait(&s->session, c)
-                                             : ssh_session_errno(rc);
+        int err =
+            rc == LIBSSH2_ERROR_EAGAIN ? ssh_session_wait(&s->session, c) : ssh_session_errno(rc);
         if (err)
             return ssh_fail(ret_why, err, "%s: the server did not start its %s subsystem (%s)",
                             s->name, subsystem, ssh_session_message(&s->session));
@@ -156,14 +188,14 @@ static int prepare_session(struct ssh *s)
         int type;
         const char *methods;
     } prefs[] = {
-        {LIBSSH2_METHOD_KEX, KEX_METHODS}, {LIBSSH2_METHOD_CRYPT_CS, CIPHERS},
+        {LIBSSH2_METHOD_KEX, KEX_METHODS},  {LIBSSH2_METHOD_CRYPT_CS, CIPHERS},
         {LIBSSH2_METHOD_CRYPT_SC, CIPHERS}, {LIBSSH2_METHOD_MAC_CS, MACS},
         {LIBSSH2_METHOD_MAC_SC, MACS},
     };
-    for (size_t i = 0; i < ARRAY_LEN(prefs); i++)
-        if (libssh2_session_method_pref(lib, prefs[i].type, prefs[i].methods))
-            return -EOPNOTSUPP;
-    return 0;
+    int err = 0;
+    for (size_t i = 0; !err && i < ARRAY_LEN(prefs); i++)
+        err = ssh_session_prefer(&s->session, prefs[i].type, prefs[i].methods);
+    return err;
 }
 
 /* The mounting user's name and home directory; HOME wins, as with other programs. */
@@ -213,8 +245,9 @@ int ssh_connect(struct ssh **ret, const struct origin_config *cfg, const char *s
     }
     s->session.name = s->name;
     if (config.proxy)
-        log_warn("%s: ssh_config asks for a proxy (%s), which is not supported: connecting directly",
-                 s->name, config.proxy);
+        log_warn(
+            "%s: ssh_config asks for a proxy (%s), which is not supported: connecting directly",
+            s->name, config.proxy);
     err = ssh_dial(config.hostname, config.port, c, &s->session.fd, ret_why);
     if (err)
         goto fail;

@@ -115,8 +115,8 @@ static int try_agent_key(struct auth *a, const struct ssh_agent_key *k)
     a->attempts++;
     void *self = a;
     for (;;) {
-        int rc = libssh2_userauth_publickey(s->lib, s->config->user, blob, len, sign_with_agent,
-                                            &self);
+        int rc =
+            libssh2_userauth_publickey(s->lib, s->config->user, blob, len, sign_with_agent, &self);
         if (rc == 0)
             return 1;
         if (rc != LIBSSH2_ERROR_EAGAIN) {
@@ -318,14 +318,19 @@ int ssh_authenticate(struct ssh_session *s, const struct origin_call *c, char **
         rc = ssh_fail(ret_why, -EACCES, "%s: the server accepts no keys, only: %s", s->name,
                       offered ? offered : "");
     } else if (rc == 0) {
-        rc = ssh_fail(ret_why, -EACCES, "%s: permission denied: %s%s; add a key of yours to"
-                                        " ~/.ssh/authorized_keys there", s->name,
-                      tried && *tried ? "no key was accepted, tried " : "there is no key to try:"
-                      " none in ssh-agent and none in ~/.ssh", tried ? tried : "");
+        rc = ssh_fail(ret_why, -EACCES,
+                      "%s: permission denied: %s%s; add a key of yours to"
+                      " ~/.ssh/authorized_keys there",
+                      s->name,
+                      tried && *tried ? "no key was accepted, tried "
+                                      : "there is no key to try:"
+                                        " none in ssh-agent and none in ~/.ssh",
+                      tried ? tried : "");
     } else if (rc == -ECONNRESET && a.attempts) {
-        rc = ssh_fail(ret_why, -EACCES, "%s: the server hung up after %u keys (%s); name the right"
-                                        " one with -o ssh_identity or set IdentitiesOnly", s->name,
-                      a.attempts, tried ? tried : "");
+        rc = ssh_fail(ret_why, -EACCES,
+                      "%s: the server hung up after %u keys (%s); name the right"
+                      " one with -o ssh_identity or set IdentitiesOnly",
+                      s->name, a.attempts, tried ? tried : "");
     } else if (rc != -ENOMEM) {
         ssh_fail(ret_why, rc, "%s: %s while proving who we are", s->name, strerror(-rc));
     }

@@ -25,7 +25,7 @@ struct parse {
     const struct ssh_query *q;
     ssh_include_fn *include;
     void *arg;
-    size_t text; /* index of the text being read */
+    size_t text;           /* index of the text being read */
     struct ssh_config out; /* strings with their tokens still in them */
     size_t identities;     /* used of out.identities */
     bool only_seen;

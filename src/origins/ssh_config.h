@@ -12,10 +12,10 @@
 #include <stdint.h>
 
 struct ssh_config {
-    char *hostname;     /* where to connect to */
+    char *hostname; /* where to connect to */
     char *user;
     uint16_t port;
-    char **identities;  /* paths, tokens expanded, in order; NULL-terminated */
+    char **identities;     /* paths, tokens expanded, in order; NULL-terminated */
     bool identities_given; /* not the usual defaults */
     bool identities_only;
     char **known_hosts; /* paths, in order; NULL-terminated */
@@ -24,12 +24,12 @@ struct ssh_config {
 
 /* Who asks. All strings stay the caller's. */
 struct ssh_query {
-    const char *host;       /* as the user named it */
-    const char *user;       /* NULL if the user named none */
-    uint16_t port;          /* 0 if the user named none */
-    const char *local_user; /* login name of the one who mounts */
-    const char *home;       /* home directory of the one who mounts */
-    const char *identity;   /* NULL, or a file that replaces all IdentityFile */
+    const char *host;        /* as the user named it */
+    const char *user;        /* NULL if the user named none */
+    uint16_t port;           /* 0 if the user named none */
+    const char *local_user;  /* login name of the one who mounts */
+    const char *home;        /* home directory of the one who mounts */
+    const char *identity;    /* NULL, or a file that replaces all IdentityFile */
     const char *known_hosts; /* NULL, or a file that replaces UserKnownHostsFile */
 };
 
@@ -57,6 +57,6 @@ void ssh_config_clear(struct ssh_config *c);
 /* True if `text` matches the comma- or blank-separated `patterns` of '*', '?' and '!'. */
 bool ssh_patterns_match(const char *text, const char *patterns);
 
-/* The whole of a plain file of at most `max_bytes`, NUL-terminated, in the one allocation *ret (free
- * it; ret_len may be NULL). 0 or -errno, -EFBIG if it is longer. */
+/* The whole of a plain file of at most `max_bytes`, NUL-terminated, in the one allocation *ret
+ * (free it; ret_len may be NULL). 0 or -errno, -EFBIG if it is longer. */
 int ssh_read_file(const char *path, size_t max_bytes, char **ret, size_t *ret_len);

@@ -133,8 +133,10 @@ static int look_up(const char *host, uint16_t port, const struct origin_call *c,
     err = ssh_wait_fd(l->done_fd, POLLIN, c);
     if (err) {
         lookup_unref(l);
-        return ssh_fail(ret_why, err, "%s:%u: the name service did not answer in time; is the"
-                                      " network up?", host, (unsigned)port);
+        return ssh_fail(ret_why, err,
+                        "%s:%u: the name service did not answer in time; is the"
+                        " network up?",
+                        host, (unsigned)port);
     }
     eventfd_t unused;
     eventfd_read(l->done_fd, &unused);
@@ -204,11 +206,15 @@ int ssh_dial(const char *host, uint16_t port, const struct origin_call *c, int *
     case 0:
         return 0;
     case -ECONNREFUSED:
-        return ssh_fail(ret_why, err, "%s:%u: connection refused; does sshd run there, on this"
-                                      " port?", host, (unsigned)port);
+        return ssh_fail(ret_why, err,
+                        "%s:%u: connection refused; does sshd run there, on this"
+                        " port?",
+                        host, (unsigned)port);
     case -ETIMEDOUT:
-        return ssh_fail(ret_why, err, "%s:%u: no answer in time; check the host, the network and"
-                                      " firewalls", host, (unsigned)port);
+        return ssh_fail(ret_why, err,
+                        "%s:%u: no answer in time; check the host, the network and"
+                        " firewalls",
+                        host, (unsigned)port);
     case -ENETUNREACH:
     case -EINTR:
         break;

@@ -15,7 +15,8 @@ int ssh_wait_fd(int fd, short events, const struct origin_call *c);
 /*
  * Connects to the first address of `host` that answers. *ret_fd is non-blocking, close-on-exec and
  * without Nagle's delay; the caller closes it. Errors: -EHOSTUNREACH (also: no such name),
- * -ENETUNREACH, -ECONNREFUSED, -ETIMEDOUT, -EINTR; then *ret_why (free it) is one line for the user.
+ * -ENETUNREACH, -ECONNREFUSED, -ETIMEDOUT, -EINTR; then *ret_why (free it) is one line for the
+ * user.
  */
 int ssh_dial(const char *host, uint16_t port, const struct origin_call *c, int *ret_fd,
              char **ret_why);

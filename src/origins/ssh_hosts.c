@@ -20,14 +20,14 @@
 struct ssh_hosts {
     struct ssh_session *session;
     LIBSSH2_KNOWNHOSTS *known;
-    char *bracketed;     /* "[host]:port" */
-    char **revoked;      /* base64 of revoked keys that fit this host */
+    char *bracketed; /* "[host]:port" */
+    char **revoked;  /* base64 of revoked keys that fit this host */
     size_t revoked_count;
 };
 
 static const struct key_type {
-    int hostkey;  /* LIBSSH2_HOSTKEY_TYPE_* */
-    int known;    /* LIBSSH2_KNOWNHOST_KEY_* */
+    int hostkey; /* LIBSSH2_HOSTKEY_TYPE_* */
+    int known;   /* LIBSSH2_KNOWNHOST_KEY_* */
     const char *name;
     const char *methods; /* signature algorithms that use such a key, best first */
 } key_types[] = {
@@ -168,8 +168,7 @@ int ssh_hosts_prefer(struct ssh_hosts *h)
             if (knows_type(h, &key_types[i]) == (known == 1))
                 n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? "," : "",
                                       key_types[i].methods);
-    return libssh2_session_method_pref(h->session->lib, LIBSSH2_METHOD_HOSTKEY, list) ? -EOPNOTSUPP
-                                                                                      : 0;
+    return ssh_session_prefer(h->session, LIBSSH2_METHOD_HOSTKEY, list);
 }
 
 static const char base64_digits[] =
@@ -225,7 +224,8 @@ int ssh_hosts_check(struct ssh_hosts *h, char **ret_why)
         if (!strcmp(h->revoked[i], text))
             return ssh_fail(ret_why, -EKEYREJECTED,
                             "%s: the host key (%s SHA256:%s) is marked @revoked in known_hosts:"
-                            " do not trust this server", s->name, type->name, print);
+                            " do not trust this server",
+                            s->name, type->name, print);
     bool other = false;
     for (size_t i = 0; i < ARRAY_LEN(key_types); i++)
         other |= knows_type(h, &key_types[i]);
@@ -238,12 +238,13 @@ int ssh_hosts_check(struct ssh_hosts *h, char **ret_why)
         return ssh_fail(ret_why, -EKEYREJECTED,
                         "%s: the host key HAS CHANGED: it is now %s SHA256:%s, %s has another one;"
                         " someone may be listening in; if the change is genuine, remove the old key"
-                        " with: ssh-keygen -f %s -R '%s'", s->name, type->name, print, first, first,
+                        " with: ssh-keygen -f %s -R '%s'",
+                        s->name, type->name, print, first, first,
                         port == 22 ? s->config->hostname : h->bracketed);
     return ssh_fail(ret_why, -EKEYREJECTED,
                     "%s: the host key is unknown: %s SHA256:%s; compare this fingerprint with the"
-                    " server's, then: ssh-keyscan -p %u %s >> %s", s->name, type->name, print, port,
-                    s->config->hostname, first);
+                    " server's, then: ssh-keyscan -p %u %s >> %s",
+                    s->name, type->name, print, port, s->config->hostname, first);
 }
 
 void ssh_hosts_free(struct ssh_hosts *h)

@@ -10,8 +10,8 @@
 struct ssh_session {
     LIBSSH2_SESSION *lib;
     int fd;
-    const char *name;                 /* "user@host:port", for messages */
-    const struct ssh_config *config;  /* while connecting */
+    const char *name;                /* "user@host:port", for messages */
+    const struct ssh_config *config; /* while connecting */
 };
 
 /* Waits for what libssh2 waits for. 0, -ETIMEDOUT or -EINTR. */
@@ -22,3 +22,10 @@ int ssh_session_errno(int libssh2_error);
 
 /* libssh2's own words about its last error; valid until the next call to it. */
 const char *ssh_session_message(struct ssh_session *s);
+
+/*
+ * Asks for the methods of a comma-separated list, in its order, that libssh2 has. (It would leave
+ * out the others by itself, but with a memcpy of overlapping bytes in 1.10.) `type` is a
+ * LIBSSH2_METHOD_*. 0, -EOPNOTSUPP if it has none of them, -ENOMEM.
+ */
+int ssh_session_prefer(struct ssh_session *s, int type, const char *methods);
