@@ -5,9 +5,9 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "fs/handle.h"
 #include "fs/job.h"
 #include "sync/fresh.h"
-#include "sync/read.h"
 #include "sync/stage.h"
 #include "sync/tree.h"
 #include "sync/upload.h"
@@ -231,17 +231,13 @@ struct setattr_job {
     bool open;               /* through an open file: its close will send the size */
 };
 
-static int set_size(struct cairn_sync *s, uint64_t ino, uint64_t size)
+static int set_size(struct cairn_node *n, uint64_t size)
 {
-    struct cairn_node *n = cairn_node_get(s, ino);
-    if (!n)
-        return -ENOMEM;
     pthread_mutex_lock(&n->lock);
     int err = cairn_stage_begin(n);
     if (!err)
         err = cairn_stage_truncate(n->stage, size);
     pthread_mutex_unlock(&n->lock);
-    cairn_node_unref(n);
     return err;
 }
 
@@ -271,11 +267,11 @@ static void run_setattr(struct cairn_job *j)
     struct cairn_inode in;
     int err = 0;
     attr.mask &= ~(uint32_t)ORIGIN_SET_SIZE;
-    if (sj->attr.mask & ORIGIN_SET_SIZE)
-        err = set_size(s, j->ino, sj->attr.size);
-    if (!err && (sj->attr.mask & ORIGIN_SET_SIZE) && !sj->open) {
+    if (sj->attr.mask & ORIGIN_SET_SIZE) {
         struct cairn_node *n = cairn_node_get(s, j->ino);
-        err = n ? cairn_upload(n, &j->call, false, true) : -ENOMEM;
+        err = n ? set_size(n, sj->attr.size) : -ENOMEM;
+        if (!err && !sj->open)
+            err = cairn_upload(n, &j->call, false, true);
         cairn_node_unref(n);
     }
     if (!err && attr.mask) {
@@ -331,7 +327,7 @@ void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
         a.mask &= ~(uint32_t)ORIGIN_SET_MTIME;
     if (fi && a.mask == ORIGIN_SET_SIZE) {
         struct cairn_inode in;
-        int err = set_size(fs->sync, ino, a.size);
+        int err = set_size(cairn_handle_of(fi)->node, a.size);
         if (!err)
             err = cairn_node_attr(fs->sync, ino, &in);
         if (err)

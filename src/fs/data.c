@@ -85,6 +85,7 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
     if (!rj)
         return;
     cairn_read_init(&rj->read, cairn_handle_of(fi), (uint64_t)off, size, read_done);
+    rj->read.sequential = quick.sequential;
     rj->job.destroy = destroy_read;
     cairn_job_wait(&rj->job);
     if (cairn_read_start(&rj->read, &err))

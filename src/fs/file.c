@@ -64,8 +64,10 @@ static void close_handle(struct cairn_handle *h)
         sink = STEAL(n->sink);
         cairn_absorb_release_locked(n);
     }
-    if (!n->opens)
+    if (!n->opens) {
         source = STEAL(n->source);
+        cairn_carry_settle_locked(n);
+    }
     bool gone = n->unlinked && !n->opens;
     pthread_mutex_unlock(&n->lock);
     if (gone) {

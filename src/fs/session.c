@@ -245,7 +245,7 @@ int cairn_session_run(const struct cairn_config *cfg, cairn_ready_fn *ready, voi
         return -ENOMEM;
     }
     /* Chunk buffers come and go: a fresh mapping for each would cost more than its use. */
-    mallopt(M_MMAP_THRESHOLD, (int)(64 * MIB));
+    mallopt(M_MMAP_THRESHOLD, (int)(32 * MIB)); /* the most that glibc takes */
     mallopt(M_TRIM_THRESHOLD, (int)(64 * MIB));
     s->ready = ready;
     s->ready_arg = arg;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/util.h"
@@ -10,6 +11,7 @@
 #include "sync/path.h"
 #include "sync/stage.h"
 #include "sync/upload.h"
+#include "sync/window.h"
 
 #define ENTRIES_AT_ONCE 256
 
@@ -26,24 +28,63 @@ static int open_node(struct cairn_node *n, const struct origin_call *c, int flag
     return err;
 }
 
-/* The chunks of the source range that lie wholly in it become chunks of the target. Holds the
- * target's lock and the store's. */
+/* A part of a chunk as a chunk of its own: [start, end) of the file that `e` is an entry of. */
+static bool slice(struct cairn_sync *s, const struct cairn_manifest_entry *e, uint64_t start,
+                  uint64_t end, struct cairn_manifest_entry *ret)
+{
+    struct cairn_chunk *whole, *part = NULL;
+    if (start >= end || cairn_cache_get(s->cache, &e->id, &whole))
+        return false;
+    if (whole->len == e->len && (part = cairn_chunk_new((uint32_t)(end - start)))) {
+        memcpy(part->data, whole->data + (start - e->off), part->len);
+        part->id = cairn_chunk_id_of(part->data, part->len);
+        cairn_cache_put(s->cache, part, false);
+        *ret = (struct cairn_manifest_entry){.off = start, .len = part->len, .id = part->id};
+    }
+    cairn_chunk_unref(whole);
+    cairn_chunk_unref(part);
+    return part != NULL;
+}
+
+static void put_one(struct cairn_sync *s, uint64_t content, const struct cairn_manifest_entry *e)
+{
+    cairn_meta_put_chunks(s->meta, content, e->off, e->off + e->len, e, 1);
+}
+
+/* Takes [start, end) out of a manifest, but keeps the rest of the chunks across its ends. */
+static void cut_out(struct cairn_sync *s, uint64_t content, uint64_t start, uint64_t end)
+{
+    struct cairn_manifest_entry e, head, tail;
+    bool has_head = start && cairn_meta_chunk_at(s->meta, content, start, &e, NULL) == 0 &&
+                    slice(s, &e, e.off, start, &head);
+    bool has_tail = cairn_meta_chunk_at(s->meta, content, end, &e, NULL) == 0 && e.off < end &&
+                    slice(s, &e, end, e.off + e.len, &tail);
+    cairn_meta_put_chunks(s->meta, content, start, end, NULL, 0);
+    if (has_head)
+        put_one(s, content, &head);
+    if (has_tail)
+        put_one(s, content, &tail);
+}
+
+/* The chunks of the source range become chunks of the target; those across its ends in part.
+ * Holds the target's lock and the store's. */
 static void share_chunks(struct cairn_sync *s, uint64_t from_content, uint64_t from_off,
                          uint64_t to_content, uint64_t to_off, uint64_t len)
 {
     struct cairn_manifest_entry e[ENTRIES_AT_ONCE];
     uint64_t pos = from_off, end = from_off + len;
-    cairn_meta_put_chunks(s->meta, to_content, to_off, to_off + len, NULL, 0);
+    cut_out(s, to_content, to_off, to_off + len);
     while (pos < end) {
         int n = cairn_meta_chunks(s->meta, from_content, pos, end, e, ENTRIES_AT_ONCE);
         if (n <= 0)
             return;
         pos = e[n - 1].off + e[n - 1].len;
         for (int i = 0; i < n; i++) {
-            if (e[i].off < from_off || e[i].off + e[i].len > end)
+            uint64_t first = max_u64(e[i].off, from_off), last = min_u64(e[i].off + e[i].len, end);
+            if (last - first < e[i].len && !slice(s, &e[i], first, last, &e[i]))
                 continue;
             e[i].off = e[i].off - from_off + to_off;
-            cairn_meta_put_chunks(s->meta, to_content, e[i].off, e[i].off + e[i].len, &e[i], 1);
+            put_one(s, to_content, &e[i]);
         }
     }
 }
@@ -64,7 +105,7 @@ static int record_copy(uint64_t from_content, uint64_t from_off, struct cairn_no
         if (from_content && after->size >= to_off + len)
             share_chunks(s, from_content, from_off, in.content, to_off, len);
         else
-            cairn_meta_put_chunks(s->meta, in.content, to_off, to_off + len, NULL, 0);
+            cut_out(s, in.content, to_off, to_off + len);
         uint32_t mode = in.mode, uid = in.uid, gid = in.gid;
         cairn_fresh_own_stat(s, &in, after);
         in.mode = mode;
@@ -99,6 +140,7 @@ static int settle(struct cairn_node *n, const struct origin_call *c)
     pthread_mutex_lock(&n->lock);
     while (n->absorbing && !err)
         err = -pthread_cond_clockwait(&n->cond, &n->lock, CLOCK_MONOTONIC, &until);
+    cairn_carry_settle_locked(n);
     err = clean_locked(n) ? cairn_node_load_locked(n) : -EXDEV;
     pthread_mutex_unlock(&n->lock);
     return err;

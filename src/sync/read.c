@@ -38,7 +38,7 @@ void cairn_handle_unref(struct cairn_handle *h)
 
 /* --- readahead --- */
 
-static void note_read(struct cairn_readahead *a, uint64_t off, uint64_t len)
+static bool note_read(struct cairn_readahead *a, uint64_t off, uint64_t len)
 {
     pthread_mutex_lock(&a->lock);
     if (off <= a->next + REORDERED && off + len + REORDERED >= a->next) {
@@ -50,7 +50,9 @@ static void note_read(struct cairn_readahead *a, uint64_t off, uint64_t len)
         a->window = WINDOW_LEAST;
         a->frontier = 0;
     }
+    bool sequential = a->streak > 0;
     pthread_mutex_unlock(&a->lock);
+    return sequential;
 }
 
 /* How large a window a miss should fetch. */
@@ -94,6 +96,8 @@ static void fetch_ahead(struct cairn_handle *h)
             int err = 0;
             pthread_mutex_lock(&n->lock);
             uint64_t end = cairn_window_end_at(n, a->frontier);
+            if (!end && n->carry.len && n->carry.off <= a->frontier)
+                end = n->carry.off + n->carry.len > a->frontier ? n->carry.off + n->carry.len : 0;
             if (!end) {
                 cairn_window_want(n, a->frontier, a->frontier, a->window, NULL, &err);
                 end = cairn_window_end_at(n, a->frontier);
@@ -175,15 +179,48 @@ static int add_staged(struct cairn_read *r, int fd, uint64_t off, uint64_t len)
     return 0;
 }
 
+/* The end of the last window, if it has the byte at `off`: it is in no chunk yet. */
+static int add_carry(struct cairn_read *r, uint64_t generation, uint64_t off, uint64_t end,
+                     bool locked, uint64_t *ret_len)
+{
+    struct cairn_node *n = r->handle->node;
+    uint8_t *copy = NULL;
+    uint64_t len = 0;
+    int err = 0;
+    if (!locked)
+        pthread_mutex_lock(&n->lock);
+    const struct cairn_carry *c = &n->carry;
+    if (c->len && n->generation == generation && c->off <= off && off < c->off + c->len) {
+        len = min_u64(end, c->off + c->len) - off;
+        copy = malloc(len);
+        if (copy)
+            memcpy(copy, c->data + (off - c->off), len);
+        else
+            err = -ENOMEM;
+    }
+    if (!locked)
+        pthread_mutex_unlock(&n->lock);
+    struct cairn_piece *p = copy ? add_piece(r, copy, len) : NULL;
+    if (p) {
+        p->owned = copy;
+        *ret_len = len;
+    } else if (copy) {
+        free(copy);
+        err = -ENOMEM;
+    }
+    return err;
+}
+
 /* A byte that is not near, and the range around it that is not either, as far as is known. */
 struct miss {
     bool any;
     uint64_t off, start, limit;
 };
 
-/* What the content of one version has at [off, end), up to the first miss. */
+/* What the content of one version has at [off, end), up to the first miss. `locked`: n->lock is
+ * held. */
 static int add_content(struct cairn_read *r, uint64_t content, uint64_t generation, uint64_t off,
-                       uint64_t end, struct miss *ret_miss)
+                       uint64_t end, bool locked, struct miss *ret_miss)
 {
     struct cairn_sync *s = r->handle->node->sync;
     while (off < end) {
@@ -201,8 +238,10 @@ static int add_content(struct cairn_read *r, uint64_t content, uint64_t generati
             off += n;
             continue;
         }
-        uint64_t near = off & ~(64 * KIB - 1), hole_end = UINT64_MAX;
-        struct cairn_manifest_entry e = {.off = near};
+        /* A random read is content with what is around it; a sequential one leaves no gap, so
+         * that the cuts go on where the last window left off. */
+        uint64_t near = r->sequential ? 0 : off & ~(64 * KIB - 1), hole_end = UINT64_MAX;
+        struct cairn_manifest_entry e = {.off = max_u64(near, off > REORDERED ? off - REORDERED : 0)};
         struct cairn_chunk *c;
         int err = content ? cairn_meta_chunk_at(s->meta, content, off, &e, &hole_end) : -ENOENT;
         if (err == 0) {
@@ -210,6 +249,14 @@ static int add_content(struct cairn_read *r, uint64_t content, uint64_t generati
             err = cairn_cache_get(s->cache, &e.id, &c);
         } else if (err == -ENOENT) {
             e.off = max_u64(e.off, near);
+            uint64_t carried = 0;
+            int no = add_carry(r, generation, off, end, locked, &carried);
+            if (no)
+                return no;
+            if (carried) {
+                off += carried;
+                continue;
+            }
         }
         if (err == -ENOENT) {
             *ret_miss = (struct miss){true, off, min_u64(e.off, off), max_u64(hole_end, off + 1)};
@@ -246,7 +293,7 @@ static int add_staged_content(struct cairn_read *r, struct cairn_node *n, uint64
             err = add_zeros(r, stop - pos);
         } else {
             stop = min_u64(stop, base_end);
-            err = add_content(r, n->content, n->generation, pos, stop, ret_miss);
+            err = add_content(r, n->content, n->generation, pos, stop, true, ret_miss);
         }
         pos = stop;
     }
@@ -267,6 +314,7 @@ static bool step(struct cairn_read *r, bool wait, int *ret_err)
     for (;;) {
         drop_pieces(r);
         struct miss miss = {0};
+        uint64_t window = window_size(&r->handle->ahead);
         pthread_mutex_lock(&n->lock);
         int err = cairn_node_load_locked(n);
         uint64_t content = n->content, generation = n->generation;
@@ -275,7 +323,7 @@ static bool step(struct cairn_read *r, bool wait, int *ret_err)
             err = add_staged_content(r, n, end, &miss);
         } else if (!err) {
             pthread_mutex_unlock(&n->lock); /* what it needs it has: a content never changes */
-            err = add_content(r, content, generation, r->off, end, &miss);
+            err = add_content(r, content, generation, r->off, end, false, &miss);
             pthread_mutex_lock(&n->lock);
         }
         if (!err && n->generation != generation) {
@@ -291,7 +339,7 @@ static bool step(struct cairn_read *r, bool wait, int *ret_err)
             pthread_mutex_unlock(&n->lock);
             return false;
         }
-        uint64_t len = max_u64(window_size(&r->handle->ahead), end - miss.start);
+        uint64_t len = max_u64(window, end - miss.start);
         struct cairn_window *w =
             cairn_window_want(n, miss.off, miss.start, min_u64(len, miss.limit - miss.start),
                               &r->waiter, &err);
@@ -336,7 +384,7 @@ void cairn_read_init(struct cairn_read *r, struct cairn_handle *h, uint64_t off,
 
 bool cairn_read_try(struct cairn_read *r, int *ret_err)
 {
-    note_read(&r->handle->ahead, r->off, r->len);
+    r->sequential = note_read(&r->handle->ahead, r->off, r->len);
     fetch_ahead(r->handle);
     return step(r, false, ret_err);
 }

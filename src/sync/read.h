@@ -13,7 +13,7 @@
 
 /* What one open handle's reads look like; decides the size of windows and what is fetched ahead. */
 struct cairn_readahead {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* before the node's */
     uint64_t next;     /* where the reader is expected to go on */
     uint64_t window;   /* bytes of the next window */
     uint64_t frontier; /* all before it has been fetched or is under way */
@@ -42,6 +42,7 @@ struct cairn_read {
     struct cairn_handle *handle;
     uint64_t off;
     uint64_t len;
+    bool sequential; /* goes on where the handle's reads were */
     /* Called when a read that was left pending is complete; from another thread. */
     void (*done)(struct cairn_read *r, int err);
     /* the result: the bytes in order, fewer than asked only at the end of the file */
@@ -65,7 +66,7 @@ void cairn_read_init(struct cairn_read *r, struct cairn_handle *h, uint64_t off,
 /* True: complete, with *ret_err, from what is near. False: something is missing, and nothing was
  * begun; the read may be released. */
 bool cairn_read_try(struct cairn_read *r, int *ret_err);
-/* After a try of the same range. True: complete, with *ret_err. False: `done` will be called, and may have been already. */
+/* After a try of the same range (which may have been another struct's). True: complete, with *ret_err. False: `done` will be called, and may have been already. */
 bool cairn_read_start(struct cairn_read *r, int *ret_err);
 /* Lets go of the result. Not before the read is complete. */
 void cairn_read_release(struct cairn_read *r);

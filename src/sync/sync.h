@@ -6,7 +6,8 @@
  * Functions here and in the sibling headers that take a `struct origin_call` may block on the
  * origin and are called from worker threads only; the others never wait for the origin.
  *
- * Order of locks: rename_lock > node->lock > the store's write lock (cairn_meta_lock).
+ * Order of locks: rename_lock > a handle's readahead > node->lock > the store's write lock
+ * (cairn_meta_lock).
  */
 #pragma once
 

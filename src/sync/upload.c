@@ -492,6 +492,7 @@ int cairn_upload(struct cairn_node *n, const struct origin_call *c, bool durable
 
     pthread_mutex_lock(&n->lock);
     struct cairn_stage *st = n->stage;
+    n->uploading = false;
     if (!err) {
         cairn_count(n->sync->metrics, CAIRN_UPLOADS, 1);
         err = record(&u);
@@ -514,7 +515,6 @@ int cairn_upload(struct cairn_node *n, const struct origin_call *c, bool durable
     bool sent = !err && n->unsent;
     if (sent)
         n->unsent = false;
-    n->uploading = false;
     pthread_cond_broadcast(&n->cond);
     pthread_mutex_unlock(&n->lock);
     if (sent)

@@ -162,61 +162,92 @@ static bool waits_for_another_locked(struct cairn_window *w)
     return false;
 }
 
+static int add_chunk(struct cairn_sync *s, uint64_t off, const uint8_t *data, uint32_t len,
+                     struct cairn_manifest_entry *ret)
+{
+    struct cairn_chunk *c = cairn_chunk_new(len);
+    if (!c)
+        return -ENOMEM;
+    memcpy(c->data, data, len);
+    c->id = cairn_chunk_id_of(c->data, len);
+    *ret = (struct cairn_manifest_entry){.off = off, .len = len, .id = c->id};
+    cairn_cache_put(s->cache, c, true);
+    cairn_chunk_unref(c);
+    return 0;
+}
+
+void cairn_carry_settle_locked(struct cairn_node *n)
+{
+    struct cairn_sync *s = n->sync;
+    struct cairn_manifest_entry e;
+    if (!n->carry.len)
+        return;
+    if (n->content && add_chunk(s, n->carry.off, n->carry.data, n->carry.len, &e) == 0) {
+        cairn_meta_lock(s->meta);
+        cairn_meta_put_chunks(s->meta, n->content, e.off, e.off + e.len, &e, 1);
+        cairn_meta_unlock(s->meta);
+    }
+    n->carry.len = 0;
+}
+
+/* Takes the carry if the window continues it; else it ends as a chunk of its own. */
+static uint32_t take_carry(struct cairn_window *w)
+{
+    struct cairn_node *n = w->node;
+    uint32_t len = 0;
+    pthread_mutex_lock(&n->lock);
+    if (n->carry.len && n->generation == w->generation &&
+        n->carry.off + n->carry.len == w->off) {
+        len = n->carry.len;
+        memcpy(w->data - len, n->carry.data, len);
+        /* It stays readable until the chunks that contain it are. */
+    } else {
+        cairn_carry_settle_locked(n);
+    }
+    pthread_mutex_unlock(&n->lock);
+    return len;
+}
+
 /* Cuts one window, which begins with the carry if that fits, and leaves the rest as the carry. */
 static void cut_window(struct cairn_window *w)
 {
     struct cairn_node *n = w->node;
     struct cairn_sync *s = n->sync;
-    uint8_t *data = w->data;
-    uint64_t off = w->off, len = w->len;
-    pthread_mutex_lock(&n->lock);
-    if (n->generation == w->generation && n->carry.len && n->carry.off + n->carry.len == off) {
-        data -= n->carry.len;
-        memcpy(data, n->carry.data, n->carry.len);
-        off -= n->carry.len;
-        len += n->carry.len;
-    }
-    pthread_mutex_unlock(&n->lock);
-
-    bool last = off + len >= w->version.size;
-    uint64_t start = off, rest = len;
-    size_t room = len / s->cdc.params.min_bytes + 2, count = 0;
+    uint32_t carried = take_carry(w);
+    uint8_t *data = w->data - carried;
+    uint64_t off = w->off - carried, rest = w->len + carried, start = off;
+    bool last = off + rest >= w->version.size;
+    size_t room = rest / s->cdc.params.min_bytes + 2, count = 0;
     struct cairn_manifest_entry *e = malloc(room * sizeof *e);
-    struct cairn_chunk *tail = NULL;
     while (e && rest) {
         size_t cut = cairn_cdc_cut(&s->cdc, data, rest);
-        /* The end of the window, not of a chunk: a chunk for now, and where the next goes on. */
-        bool open_end = cut == rest && cut < s->cdc.params.max_bytes && !last;
-        struct cairn_chunk *c = cairn_chunk_new((uint32_t)cut);
-        if (!c)
+        if (cut == rest && cut < s->cdc.params.max_bytes && !last)
+            break; /* the end of the window, not of a chunk */
+        if (add_chunk(s, off, data, (uint32_t)cut, &e[count]))
             break;
-        memcpy(c->data, data, cut);
-        c->id = cairn_chunk_id_of(c->data, cut);
-        e[count++] = (struct cairn_manifest_entry){.off = off, .len = (uint32_t)cut, .id = c->id};
+        count++;
         data += cut;
         off += cut;
         rest -= cut;
-        cairn_cache_put(s->cache, c, true);
-        if (open_end)
-            tail = c;
-        else
-            cairn_chunk_unref(c);
     }
     pthread_mutex_lock(&n->lock);
-    if (e && n->generation == w->generation) {
-        cairn_meta_lock(s->meta);
-        if (n->content == w->content)
-            cairn_meta_put_chunks(s->meta, n->content, start, off, e, (unsigned)count);
-        cairn_meta_unlock(s->meta);
+    if (n->generation == w->generation) {
         n->carry.len = 0;
-        if (tail && (n->carry.data || (n->carry.data = malloc(s->cdc.params.max_bytes)))) {
-            memcpy(n->carry.data, tail->data, tail->len);
-            n->carry.len = tail->len;
-            n->carry.off = off - tail->len;
+        if (count) {
+            cairn_meta_lock(s->meta);
+            cairn_meta_put_chunks(s->meta, n->content, start, off, e, (unsigned)count);
+            cairn_meta_unlock(s->meta);
         }
+        if (rest && rest <= s->cdc.params.max_bytes &&
+            (n->carry.data || (n->carry.data = malloc(s->cdc.params.max_bytes)))) {
+            memcpy(n->carry.data, data, rest);
+            n->carry.len = (uint32_t)rest;
+            n->carry.off = off;
+        }
+        if (!n->opens)
+            cairn_carry_settle_locked(n);
     }
     pthread_mutex_unlock(&n->lock);
-    cairn_chunk_unref(tail);
     free(e);
 }
 
@@ -317,6 +348,9 @@ struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint6
         else
             start = max_u64(start, w->off + w->len);
     }
+    uint64_t carried = n->carry.len ? n->carry.off + n->carry.len : 0;
+    if (carried <= off)
+        start = max_u64(start, carried);
     if (!n->content) {
         /* The first fetch of this version: its manifest begins. */
         struct cairn_inode in;

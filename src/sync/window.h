@@ -53,3 +53,6 @@ struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint6
 
 /* Where the window that has `off` ends; 0 if there is none. Needs n->lock. */
 uint64_t cairn_window_end_at(struct cairn_node *n, uint64_t off);
+
+/* Nothing will continue the carry: it becomes a chunk. Needs n->lock. */
+void cairn_carry_settle_locked(struct cairn_node *n);
