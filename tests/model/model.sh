@@ -7,17 +7,13 @@ mount_test "$@"
 
 [[ -x ${CAIRN_MODEL:-} ]] || fail "CAIRN_MODEL names no program"
 ops=${CAIRN_OPS:-2000}
-rules=()
-if [[ $KIND == sftp && -z $PLAIN ]]; then
-    rules+=(coarse nodirlinks)
-    origin_can exchange || rules+=(noexchange)
-fi
 test_seed
 mkdir "$T/twin"
 # The second and third part find what the first left, after a remount and after a crash.
 for part in 0 1 2; do
     cairn_mount --memory 16M
-    CAIRN_SEED=$((SEED + part)) "$CAIRN_MODEL" "$MNT" "$T/twin" "$ORIGIN" "$ops" "${rules[@]}" ||
+    model_rules
+    CAIRN_SEED=$((SEED + part)) "$CAIRN_MODEL" "$MNT" "$T/twin" "$ORIGIN" "$ops" "${RULES[@]}" ||
         fail "part $part (CAIRN_SEED=$SEED)"
     case $part in
     0) cairn_umount ;;

@@ -7,19 +7,15 @@ mount_test "$@"
 
 [[ -x ${CAIRN_MODEL:-} ]] || fail "CAIRN_MODEL names no program"
 ops=${CAIRN_OPS:-700}
-rules=()
-if [[ $KIND == sftp && -z $PLAIN ]]; then
-    rules+=(coarse nodirlinks)
-    origin_can exchange || rules+=(noexchange)
-fi
 test_seed
 # Caches too small for what happens, so that eviction goes on beside it all.
 cairn_mount --memory 4M --cache-size 32M
+model_rules
 pids=()
 for p in 1 2 3 4; do
     mkdir -p "$T/twin/$p" "$MNT/$p"
     CAIRN_SEED=$((SEED + p)) "$CAIRN_MODEL" "$MNT/$p" "$T/twin/$p" "$ORIGIN/$p" "$ops" \
-        "${rules[@]}" 2>"$T/model.$p" &
+        "${RULES[@]}" 2>"$T/model.$p" &
     pids+=($!)
 done
 p=0

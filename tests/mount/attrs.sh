@@ -7,7 +7,7 @@ mount_test "$@"
 
 cairn_mount
 coarse=()
-origin_can ns_times || coarse=(coarse)
+origin_can ns-times || coarse=(coarse)
 tool stamps "$MNT/f" "${coarse[@]}"
 mkdir "$MNT/d"
 for n in f d; do

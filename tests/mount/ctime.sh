@@ -30,7 +30,7 @@ expect_eq 1000000000 "$(stat -c %Y f)" "mtime set"
 mtime=$(stat -c %y f)
 chmod 644 f && chown 0 f && mv f g
 expect_eq "$mtime" "$(stat -c %y g)" "mtime after chmod, chown and rename"
-! origin_can links || moved %z g eval 'ln g h && rm h'
+! origin_can hard-links || moved %z g eval 'ln g h && rm h'
 ! origin_can xattrs || moved %z g eval 'setfattr -n user.x -v $RANDOM g'
 moved %y d eval 'touch d/new && rm d/new'
 moved %z d eval 'touch d/new && rm d/new'

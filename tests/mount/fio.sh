@@ -7,8 +7,9 @@ mount_test "$@"
 
 need fio
 cairn_mount
+cd "$T" # where fio leaves what it leaves
 job() {
-    fio --directory="$MNT" --size=12m --bs=4k --rw=randwrite --verify=crc32c --verify_fatal=1 \
+    fio --directory="$MNT" --verify_state_save=0 --size=12m --bs=4k --rw=randwrite --verify=crc32c --verify_fatal=1 \
         --minimal --randseed=42 --fallocate=none "$@" >"$T/fio.log" 2>&1 || {
         cat "$T/fio.log" >&2
         fail "fio $*"

@@ -24,7 +24,7 @@ if ((base > 1)); then
 fi
 find "$MNT" -mindepth 1 >/dev/null
 expect_eq "$(cd "$ORIGIN" && find . -type d | sort)" "$(cd "$MNT" && find . -type d | sort)" "find"
-if origin_can links; then
+if origin_can hard-links; then
     echo x >"$MNT/one" && ln "$MNT/one" "$MNT/two" && ln "$MNT/two" "$MNT/d/three"
     expect_eq "3 3 3" "$(links one) $(links two) $(links d/three)" "three names"
     echo changed >"$MNT/two"

@@ -10,7 +10,7 @@ cd "$MNT"
 tool mkreg regular
 expect_eq "regular empty file 640" "$(stat -c '%F %a' "$ORIGIN/regular")" "a regular file at the origin"
 echo x >>regular && expect_eq x "$(cat "$ORIGIN/regular")" "written to"
-if ! origin_can special; then
+if ! origin_can special-files; then
     expect_error 'not permitted|not supported' mkfifo fifo
     expect_error 'not permitted|not supported' tool socket sock
     exit 0

@@ -19,7 +19,7 @@ expect_error 'subdirectory of itself|Invalid argument' mv empty empty/below
 expect_error 'annot overwrite|Is a directory|Not a directory' mv -T b empty
 expect_error 'File exists' tool rename2 noreplace b full/x
 tool rename2 noreplace b c && expect_eq a "$(cat c)" NOREPLACE
-if origin_can exchange; then
+if origin_can rename-exchange; then
     tool rename2 exchange c full/x
     expect_eq "x a" "$(cat c) $(cat full/x)" EXCHANGE
     tool rename2 exchange c empty

@@ -12,7 +12,7 @@ for f in "$ORIGIN/s" "$ORIGIN/t"; do
 done
 cairn_mount
 holes=()
-origin_can holes && holes=(holes)
+origin_can seek-holes && holes=(holes)
 tool seek "$MNT/s" "${holes[@]}" >"$T/map"
 cat "$MNT/s" >/dev/null
 tool seek "$MNT/s" "${holes[@]}"

@@ -21,9 +21,11 @@ expect_eq $size "$(counter fetch.bytes)" "bytes fetched after the second read"
 cat "$MNT/twin" >/dev/null
 expect_eq $((2 * size)) "$(counter fetch.bytes)" "bytes fetched with the twin"
 (($(counter chunks.deduplicated) > 0)) || fail "the twin's chunks were stored again"
-expect_eq $((2 * size)) "$(status .chunks.logical_bytes)" "logical bytes"
-expect_eq $size "$(status .chunks.unique_bytes)" "unique bytes"
-stored=$(status .chunks.stored_bytes)
+expect_eq $((2 * size)) "$(status .cache.logical_bytes)" "logical bytes"
+# What was cut before the whole file was known may still be there beside the final chunks.
+unique=$(status .cache.unique_bytes)
+((unique >= size && unique < size + size / 10)) || fail "unique bytes: $unique"
+stored=$(status .cache.stored_bytes)
 ((stored > 0 && stored < size + size / 5 + (4 << 20))) || fail "stored bytes: $stored"
 "$CAIRNFS" status "$MNT" | grep -q . || fail "no table"
 expect_error 'not|no ' "$CAIRNFS" status "$T"
