@@ -82,7 +82,8 @@ static int find_root(struct sftp *s, const struct origin_config *cfg, const stru
     return 0;
 }
 
-static void describe(struct sftp *s, const struct origin_call *c)
+/* 0, or the error of a connection that broke. */
+static int describe(struct sftp *s, const struct origin_call *c)
 {
     uint32_t has = sftp_link_extensions(s->link);
     uint32_t caps = ORIGIN_RENAME_NOREPLACE | ORIGIN_WRITE_RANGES | ORIGIN_SYMLINKS | ORIGIN_MODES |
@@ -102,9 +103,12 @@ static void describe(struct sftp *s, const struct origin_call *c)
         .io_size = IO_SIZE_BYTES,
     };
     struct statvfs st;
-    if (sftp_statvfs(s, c, *s->root ? s->root : "/", NULL, &st) == 0 && st.f_namemax &&
-        st.f_namemax <= UINT32_MAX)
+    int err = sftp_statvfs(s, c, *s->root ? s->root : "/", NULL, &st);
+    if (err)
+        return origin_error_class(err) == ORIGIN_ERR_PERMANENT ? 0 : err;
+    if (st.f_namemax && st.f_namemax <= UINT32_MAX)
         s->info.name_max = (uint32_t)st.f_namemax;
+    return 0;
 }
 
 static void sftp_free(struct origin *o)
@@ -180,6 +184,8 @@ static int sftp_connect(struct origin **ret, const struct origin_config *cfg,
                      " needs (%s)",
                      sftp_link_name(s->link), strerror(-err));
     }
+    if (!err)
+        err = describe(s, c);
     if (err) {
         sftp_free(&s->origin);
         if (!why)
@@ -192,7 +198,6 @@ static int sftp_connect(struct origin **ret, const struct origin_config *cfg,
     s->remote_gid = home.gid;
     s->local_uid = getuid();
     s->local_gid = getgid();
-    describe(s, c);
     *ret = &s->origin;
     return 0;
 }

@@ -19,10 +19,6 @@ struct sftp {
     uint32_t remote_uid, remote_gid;
     uint32_t local_uid, local_gid;
 
-    /* Permission bits that the server's umask has been seen to cut, and to let pass. */
-    uint32_t umask_cut;
-    uint32_t umask_pass;
-
     /* Directories that were seen to be real ones, not symlinks, a moment ago. */
     struct {
         char *path; /* of the server; NULL = unused */

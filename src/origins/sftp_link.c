@@ -16,7 +16,7 @@
 #include "origins/ssh_dial.h"
 
 #define SLOTS          256u
-#define OUT_BYTES      (2 * MIB)
+#define OUT_BYTES      (1 * MIB)
 #define IN_BYTES       (32 * KIB)
 #define FRAME_BYTES    80u /* length, type, id, and the fixed fields of any request */
 #define CLOSE_BYTES    (FRAME_BYTES + 256u)

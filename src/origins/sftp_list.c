@@ -16,8 +16,10 @@
 #define READDIRS_AHEAD 4u
 /* The shortest entry on the wire: two empty strings and no attributes. */
 #define ENTRY_MIN_BYTES 12u
-#define STAT_FLAGS                                                                                 \
-    (SFTP_ATTR_SIZE | SFTP_ATTR_UIDGID | SFTP_ATTR_PERMISSIONS | SFTP_ATTR_ACMODTIME)
+
+/* What an entry has to tell to be as good as a stat. */
+static const uint32_t stat_flags =
+    SFTP_ATTR_SIZE | SFTP_ATTR_UIDGID | SFTP_ATTR_PERMISSIONS | SFTP_ATTR_ACMODTIME;
 
 static bool is_name(const uint8_t *p, size_t n)
 {
@@ -55,7 +57,7 @@ static int hand_over(struct sftp *s, struct sftp_request *q, origin_list_fn *fn,
         q->body[name - q->body + (ptrdiff_t)len] = '\0';
         struct origin_entry *e = &entries[used++];
         e->name = (const char *)name;
-        e->has_stat = (a.flags & STAT_FLAGS) == STAT_FLAGS;
+        e->has_stat = (a.flags & stat_flags) == stat_flags;
         if (e->has_stat)
             sftp_to_stat(s, &a, &e->stat);
         else

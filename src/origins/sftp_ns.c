@@ -84,30 +84,26 @@ int sftp_mkdir(struct origin *o, const struct origin_call *c, const char *path, 
     int err = sftp_resolve(s, c, path, &full);
     if (err)
         return err;
-    struct sftp_attrs a = {.flags = SFTP_ATTR_PERMISSIONS, .permissions = mode & 07777};
-    {
-        AUTO_REQUEST struct sftp_request q = {0};
-        struct sftp_writer w;
-        err = sftp_begin(s->link, c, SFTP_MKDIR, strlen(full), &q, &w);
-        if (err)
-            return err;
-        sftp_put_cstring(&w, full);
-        sftp_put_attrs(&w, &a);
-        sftp_send(s->link, &q, &w);
+    struct sftp_attrs a = {.flags = SFTP_ATTR_PERMISSIONS, .permissions = mode & 07777}, now;
+    AUTO_REQUEST struct sftp_request q = {0};
+    AUTO_REQUEST struct sftp_request look = {0};
+    struct sftp_writer w;
+    err = sftp_begin(s->link, c, SFTP_MKDIR, strlen(full), &q, &w);
+    if (err)
+        return err;
+    sftp_put_cstring(&w, full);
+    sftp_put_attrs(&w, &a);
+    sftp_send(s->link, &q, &w);
+    err = sftp_ask_path(s->link, c, SFTP_LSTAT, full, &look);
+    if (!err)
         err = sftp_wait_status(s->link, c, &q);
-    }
     if (err)
         return err == -EIO ? explain_make(s, c, full) : err;
     /* mkdir(2) of the server cuts by its umask and drops set-id bits, and the directory may have
-     * inherited one. Nothing to ask if these bits are known to pass. */
-    if ((mode & 07000) == 0 && (mode & 0777 & ~s->umask_pass) == 0)
-        return 0;
-    struct sftp_attrs now;
-    err = sftp_lstat_full(s, c, full, &now);
+     * inherited one, which stays. */
+    err = sftp_wait_attrs(s->link, c, &look, &now);
     if (err)
         return err;
-    s->umask_cut |= mode & ~now.permissions & 0777;
-    s->umask_pass |= mode & now.permissions & 0777;
     a.permissions |= now.permissions & S_ISGID;
     if ((now.permissions & 07777) == a.permissions || !S_ISDIR(now.permissions))
         return 0;

@@ -95,8 +95,6 @@ static int fix_mode(struct sftp *s, const struct origin_call *c, const struct sf
 {
     if (!(a->flags & SFTP_ATTR_PERMISSIONS))
         return 0;
-    s->umask_cut |= mode & ~a->permissions & 0777;
-    s->umask_pass |= mode & a->permissions & 0777;
     if ((a->permissions & 07777) == mode)
         return 0;
     struct sftp_attrs set = {.flags = SFTP_ATTR_PERMISSIONS, .permissions = mode};
@@ -108,31 +106,50 @@ static int fix_mode(struct sftp *s, const struct origin_call *c, const struct sf
     return err;
 }
 
+/* OPEN with LSTAT behind it: the handle, and what is there after the open. Not 0 if OPEN failed;
+ * *ret_there then tells if the look found something all the same. */
+static int open_and_look(struct sftp *s, const struct origin_call *c, const char *full,
+                         uint32_t flags, const uint32_t *mode, struct sftp_handle *ret,
+                         struct sftp_attrs *ret_attrs, bool *ret_there)
+{
+    AUTO_REQUEST struct sftp_request q = {0};
+    AUTO_REQUEST struct sftp_request look = {0};
+    struct sftp_handle h;
+    int err = ask_open(s, c, full, flags, mode, &q);
+    if (!err)
+        err = sftp_ask_path(s->link, c, SFTP_LSTAT, full, &look);
+    if (err)
+        return err;
+    err = sftp_wait_handle(s->link, c, &q, &h);
+    int looked = sftp_wait_attrs(s->link, c, &look, ret_attrs);
+    *ret_there = looked == 0;
+    if (err)
+        return err;
+    if (looked) {
+        sftp_close_handle(s->link, &h);
+        return looked;
+    }
+    *ret = h;
+    return 0;
+}
+
 static int create(struct sftp *s, const struct origin_call *c, const char *full, int flags,
                   uint32_t mode, struct sftp_handle *ret, struct sftp_attrs *ret_attrs)
 {
     struct sftp_handle h;
     struct sftp_attrs a;
-    {
-        AUTO_REQUEST struct sftp_request q = {0};
-        int err =
-            ask_open(s, c, full, access_flags(flags) | SFTP_FXF_CREAT | SFTP_FXF_EXCL, &mode, &q);
-        if (!err)
-            err = sftp_wait_handle(s->link, c, &q, &h);
-        if (err == -EIO) {
-            err = sftp_lstat_full(s, c, full, &a);
-            if (err == -ENOENT) {
-                AUTO_FREE char *parent = sftp_parent_path(full);
-                return parent ? sftp_explain(s, c, parent, NULL) : -ENOMEM;
-            }
-            err = err ? err : -EEXIST;
-        }
-        if (err)
-            return err;
+    bool there = false;
+    int err = open_and_look(s, c, full, access_flags(flags) | SFTP_FXF_CREAT | SFTP_FXF_EXCL, &mode,
+                            &h, &a, &there);
+    if (err == -EIO && there)
+        return -EEXIST;
+    if (err == -EIO) {
+        AUTO_FREE char *parent = sftp_parent_path(full);
+        return parent ? sftp_explain(s, c, parent, NULL) : -ENOMEM;
     }
-    int err = sftp_fstat_handle(s, c, &h, &a);
-    if (!err)
-        err = fix_mode(s, c, &h, mode, &a);
+    if (err)
+        return err;
+    err = fix_mode(s, c, &h, mode, &a);
     if (err) {
         sftp_close_handle(s->link, &h);
         return err;
@@ -146,24 +163,15 @@ static int open_existing(struct sftp *s, const struct origin_call *c, const char
                          struct sftp_handle *ret, struct sftp_attrs *ret_attrs)
 {
     struct sftp_attrs a;
-    struct sftp_handle h;
-    AUTO_REQUEST struct sftp_request q = {0};
+    bool there;
     int err = sftp_lstat_full(s, c, full, &a);
     if (!err)
         err = check_type(&a);
-    if (!err)
-        err = ask_open(s, c, full, access_flags(flags) | (flags & O_TRUNC ? SFTP_FXF_TRUNC : 0u),
-                       NULL, &q);
-    if (!err)
-        err = sftp_wait_handle(s->link, c, &q, &h);
     if (err)
-        return err == -EIO ? sftp_explain(s, c, full, NULL) : err;
-    err = sftp_fstat_handle(s, c, &h, ret_attrs);
-    if (err)
-        sftp_close_handle(s->link, &h);
-    else
-        *ret = h;
-    return err;
+        return err;
+    uint32_t truncate = flags & O_TRUNC ? SFTP_FXF_TRUNC : 0u;
+    err = open_and_look(s, c, full, access_flags(flags) | truncate, NULL, ret, ret_attrs, &there);
+    return err == -EIO ? sftp_explain(s, c, full, NULL) : err;
 }
 
 static int open_any(struct sftp *s, const struct origin_call *c, const char *path, int flags,

@@ -363,5 +363,6 @@ bool ssh_is_alive(struct ssh *s)
     if (s->dead)
         return false;
     char byte;
-    return recv(s->session.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0;
+    ssize_t n = recv(s->session.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }
