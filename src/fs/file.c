@@ -15,9 +15,10 @@
 #include "sync/tree.h"
 #include "sync/upload.h"
 
+/* O_TRUNC changes the file even when it is opened for reading. */
 static bool for_writing(int flags)
 {
-    return (flags & O_ACCMODE) != O_RDONLY;
+    return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
 }
 
 /* Takes over the reference to the node. */
@@ -60,10 +61,9 @@ static void close_handle(struct cairn_handle *h)
     pthread_mutex_lock(&n->lock);
     n->opens--;
     n->writers -= h->writer;
-    if (!n->writers) {
+    if (!n->writers)
         sink = STEAL(n->sink);
-        cairn_absorb_release_locked(n);
-    }
+    cairn_absorb_release_locked(n);
     if (!n->opens) {
         source = STEAL(n->source);
         cairn_carry_settle_locked(n);

@@ -235,7 +235,10 @@ void cairn_absorb_start(struct cairn_node *n, struct cairn_edges *edges)
 void cairn_absorb_release_locked(struct cairn_node *n)
 {
     struct cairn_stage *st = n->stage;
-    if (!st || n->writers || n->uploading || n->absorbing || (st->dirty && !n->unlinked))
+    if (!st || n->writers || n->uploading || n->absorbing)
+        return;
+    /* Of a file without a name it is all there is, as long as somebody has it open. */
+    if (st->dirty && !(n->unlinked && !n->opens))
         return;
     n->stage = NULL;
     cairn_stage_free(st);

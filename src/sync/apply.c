@@ -135,31 +135,63 @@ int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct 
     return cairn_meta_put_inode(s->meta, in);
 }
 
+static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *name,
+                            struct cairn_changes *changes);
+
+static int first_name(void *arg, const struct cairn_dirent *e)
+{
+    strcpy(arg, e->name);
+    return 1;
+}
+
+/* A directory that is gone: so is all that was below it. */
+static int drop_children_locked(struct cairn_sync *s, uint64_t dir, struct cairn_changes *changes)
+{
+    char name[CAIRN_NAME_MAX + 1];
+    int r;
+    while ((r = cairn_meta_readdir(s->meta, dir, 0, first_name, name)) == 1) {
+        r = drop_name_locked(s, dir, name, changes);
+        if (r)
+            break;
+    }
+    return r;
+}
+
 /* The name leads nowhere any more. */
-static int drop_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t parent,
-                            const char *name, struct cairn_changes *changes)
+static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *name,
+                            struct cairn_changes *changes)
 {
     uint64_t ino;
     uint32_t left;
-    int err = cairn_meta_unlink(s->meta, parent, name, &ino, &left);
+    struct cairn_inode in;
+    int err = cairn_meta_lookup(s->meta, parent, name, &ino);
+    if (!err)
+        err = cairn_meta_inode(s->meta, ino, &in);
+    if (!err && S_ISDIR(in.mode))
+        err = drop_children_locked(s, ino, changes);
+    if (!err)
+        err = cairn_meta_unlink(s->meta, parent, name, NULL, &left);
     if (err)
         return err == -ENOENT ? 0 : err;
     cairn_changes_name(changes, parent, name);
-    struct cairn_inode in;
     err = cairn_meta_inode(s->meta, ino, &in);
     if (err)
         return err == -ENOENT ? 0 : err;
     if (left) {
         if (in.nlink > 1)
             in.nlink--;
+        in.ctime_ns = cairn_wall_ns();
         return cairn_meta_put_inode(s->meta, &in);
     }
+    /* Found without its lock, which comes before the store's: the marks may be set without it. */
+    struct cairn_node *n = cairn_node_find(s, ino);
+    bool open = n && atomic_load(&n->opens);
     if (n)
-        n->unlinked = true;
-    if (!n || !n->opens)
-        return cairn_meta_del_inode(s->meta, ino);
+        atomic_store(&n->unlinked, true);
     in.nlink = 0;
-    return cairn_meta_put_inode(s->meta, &in);
+    err = open ? cairn_meta_put_inode(s->meta, &in) : cairn_meta_del_inode(s->meta, ino);
+    cairn_node_unref(n);
+    return err;
 }
 
 /* The inode that this node has under another name: a hard link, or a rename at the origin. */
@@ -189,7 +221,7 @@ int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t
         /* What was written here and not yet sent must not vanish with the name. */
         if (n && n->stage && n->uploading)
             return *ret_ino = ino, 0;
-        err = drop_name_locked(s, n, parent, name, changes);
+        err = drop_name_locked(s, parent, name, changes);
         if (err)
             return err;
         have = false;
@@ -243,20 +275,14 @@ int cairn_fresh_forget_name(struct cairn_sync *s, uint64_t parent, const char *n
 {
     struct cairn_changes changes = {0};
     uint64_t ino;
-    int err = cairn_meta_lookup(s->meta, parent, name, &ino);
-    struct cairn_node *n = err ? NULL : cairn_node_find(s, ino);
-    if (n)
-        pthread_mutex_lock(&n->lock);
     cairn_meta_lock(s->meta);
     cairn_mark_name(&s->fresh->marks, parent, name);
+    int err = cairn_meta_lookup(s->meta, parent, name, &ino);
     if (!err) {
         cairn_mark_inode(&s->fresh->marks, ino);
-        err = drop_name_locked(s, n, parent, name, &changes);
+        err = drop_name_locked(s, parent, name, &changes);
     }
     cairn_meta_unlock(s->meta);
-    if (n)
-        pthread_mutex_unlock(&n->lock);
-    cairn_node_unref(n);
     free(changes.item);
     if (!err && ret_ino)
         *ret_ino = ino;

@@ -236,12 +236,7 @@ static int take_page(void *arg, const struct origin_entry *entries, size_t count
             err = cairn_apply_name_locked(s, NULL, l->dir, e->name, &e->stat, l->stamp, &changes,
                                           &ino);
         }
-        if (n) {
-            /* Not the last reference under the store's lock: freeing may take others. */
-            cairn_meta_unlock(s->meta);
-            cairn_node_unref(n);
-            cairn_meta_lock(s->meta);
-        }
+        cairn_node_unref(n);
     }
     cairn_meta_unlock(s->meta);
     cairn_changes_tell(s, &changes);

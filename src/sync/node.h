@@ -41,9 +41,10 @@ struct cairn_node {
     uint64_t generation;        /* changes with each change of the content */
     struct cairn_version version;
     uint64_t size;              /* of the content, without what is staged */
-    unsigned opens;             /* open handles */
+    atomic_uint opens;          /* open handles; may be read without the lock */
     unsigned writers;           /* of those, for writing */
-    bool unlinked;              /* no name leads here any more: nothing is uploaded */
+    atomic_bool unlinked;       /* no name leads here any more: nothing is uploaded; may be set
+                                 * and read without the lock */
     struct cairn_stage *stage;  /* what was written locally; NULL = nothing */
     bool uploading;
     bool absorbing;

@@ -157,15 +157,22 @@ static int upload_in_place(struct upload *u)
     struct origin_stat st;
     struct origin_call c = short_call(u);
 
+    int err = 0;
     pthread_mutex_lock(&u->n->lock);
     if (u->n->sink)
         sink = cairn_source_ref(u->n->sink);
     pthread_mutex_unlock(&u->n->lock);
-    int err;
     if (sink) {
-        f = sink->file;
-        err = origin_fstat(f, &c, &st);
-    } else {
+        /* Only if it is still what the name leads to: somebody may have renamed another over it. */
+        struct cairn_version now;
+        err = origin_fstat(sink->file, &c, &st);
+        now = cairn_version_of(&st);
+        if (err || !cairn_version_equal(&now, &u->snap.base))
+            cairn_source_unref(STEAL(sink));
+        else
+            f = sink->file;
+    }
+    if (!sink) {
         cairn_paths_begin(s);
         err = cairn_meta_path(s->meta, u->n->ino, &path);
         if (!err)
@@ -269,6 +276,19 @@ static uint64_t composed_size(const struct upload *u)
     return size;
 }
 
+/* What its writers had open at the origin is the old file now. */
+static void take_sink(struct cairn_node *n, struct origin_file *f)
+{
+    struct cairn_source *sink = cairn_source_new(n->sync, f);
+    pthread_mutex_lock(&n->lock);
+    struct cairn_source *old = STEAL(n->sink);
+    if (n->writers)
+        n->sink = STEAL(sink);
+    pthread_mutex_unlock(&n->lock);
+    cairn_source_unref(old);
+    cairn_source_unref(sink);
+}
+
 /* -EXDEV, and nothing done: this file has to be written in place. */
 static int upload_by_replacing(struct upload *u)
 {
@@ -328,7 +348,10 @@ static int upload_by_replacing(struct upload *u)
         id[0] = 0; /* the note stays, for the next mount */
     if (id[0])
         unlinkat(s->uploads_fd, id, 0);
-    origin_close_file(f);
+    if (err)
+        origin_close_file(f);
+    else
+        take_sink(u->n, f);
     return err;
 }
 
