@@ -122,6 +122,17 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
         reply_inode(fs, req, &in);
         return;
     }
+    if (!known) {
+        /* A name that is just given to another node is absent for a moment between two steps. */
+        cairn_meta_lock(s->meta);
+        known = cairn_meta_lookup(s->meta, parent, name, &ino) == 0;
+        cairn_meta_unlock(s->meta);
+        known = known && cairn_node_attr(s, ino, &in) == 0;
+        if (known && cairn_fs_usable(fs, &in)) {
+            reply_inode(fs, req, &in);
+            return;
+        }
+    }
     bool listed = !known && cairn_meta_inode(s->meta, parent, &dir) == 0 &&
                   (dir.flags & CAIRN_INODE_LISTED);
     if (listed) {

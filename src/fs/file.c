@@ -11,46 +11,17 @@
 #include "fs/notify.h"
 #include "sync/absorb.h"
 #include "sync/fresh.h"
+#include "sync/path.h"
 #include "sync/stage.h"
 #include "sync/tree.h"
 #include "sync/upload.h"
+
+#define OPEN_TRIES 8 /* of a file that is replaced again and again */
 
 /* O_TRUNC changes the file even when it is opened for reading. */
 static bool for_writing(int flags)
 {
     return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-}
-
-/* Takes over the reference to the node. */
-static int open_handle(struct cairn_fs *fs, struct cairn_node *n, struct fuse_file_info *fi)
-{
-    bool writer = for_writing(fi->flags);
-    struct cairn_handle *h = cairn_handle_new(n, writer);
-    if (!h) {
-        cairn_node_unref(n);
-        return -ENOMEM;
-    }
-    pthread_mutex_lock(&n->lock);
-    int err = cairn_node_load_locked(n);
-    if (!err && (fi->flags & O_TRUNC)) {
-        err = cairn_stage_begin(n);
-        if (!err && (n->stage->size || n->stage->base_limit))
-            err = cairn_stage_truncate(n->stage, 0);
-    }
-    if (!err) {
-        n->opens++;
-        n->writers += writer;
-    }
-    pthread_mutex_unlock(&n->lock);
-    if (err) {
-        cairn_handle_unref(h);
-        return err;
-    }
-    fi->fh = (uintptr_t)h;
-    /* The kernel's pages are right: each change of the content is told to it. */
-    fi->keep_cache = !cairn_notify_pending(fs->notifier, n->ino);
-    fi->noflush = !writer;
-    return 0;
 }
 
 static void close_handle(struct cairn_handle *h)
@@ -80,6 +51,59 @@ static void close_handle(struct cairn_handle *h)
     cairn_source_unref(source);
     cairn_source_unref(sink);
     cairn_handle_unref(h);
+}
+
+/*
+ * Where opening costs nothing the origin's file is opened along: what replaces it from now on does
+ * not concern who has it open. -ESTALE: it has been replaced already.
+ */
+static int pin(struct cairn_fs *fs, struct cairn_node *n, int flags)
+{
+    struct cairn_sync *s = fs->sync;
+    if (!(s->info->caps & ORIGIN_LOCAL) || (flags & O_TRUNC) || (flags & O_ACCMODE) == O_WRONLY)
+        return 0;
+    struct origin_call c = cairn_sync_call(s);
+    cairn_paths_begin(s);
+    int err = cairn_node_pin(n, &c);
+    cairn_paths_end(s);
+    return err == -ENOENT || err == -ELOOP || err == -ESTALE ? -ESTALE : 0;
+}
+
+/* Takes over the reference to the node. */
+static int open_handle(struct cairn_fs *fs, struct cairn_node *n, struct fuse_file_info *fi)
+{
+    bool writer = for_writing(fi->flags);
+    struct cairn_handle *h = cairn_handle_new(n, writer);
+    if (!h) {
+        cairn_node_unref(n);
+        return -ENOMEM;
+    }
+    pthread_mutex_lock(&n->lock);
+    int err = cairn_node_load_locked(n);
+    if (!err && (fi->flags & O_TRUNC)) {
+        err = cairn_stage_begin(n);
+        if (!err && (n->stage->size || n->stage->base_limit))
+            err = cairn_stage_truncate(n->stage, 0);
+    }
+    if (!err) {
+        n->opens++;
+        n->writers += writer;
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (err) {
+        cairn_handle_unref(h);
+        return err;
+    }
+    err = pin(fs, n, fi->flags);
+    if (err) {
+        close_handle(h);
+        return err;
+    }
+    fi->fh = (uintptr_t)h;
+    /* The kernel's pages are right: each change of the content is told to it. */
+    fi->keep_cache = !cairn_notify_pending(fs->notifier, n->ino);
+    fi->noflush = !writer;
+    return 0;
 }
 
 /* --- create and open --- */
@@ -112,14 +136,13 @@ static int open_inode(struct cairn_fs *fs, uint64_t ino, struct fuse_file_info *
 static void run_open(struct cairn_job *j)
 {
     struct open_job *o = (struct open_job *)j;
-    int err = cairn_fresh_inode(j->fs->sync, &j->call, j->ino);
-    struct cairn_inode in;
-    if (!err)
-        err = cairn_meta_inode(j->fs->sync->meta, j->ino, &in);
-    if (!err && !in.parent)
-        err = -ESTALE; /* replaced: the kernel looks the name up again */
-    if (!err)
-        err = open_inode(j->fs, j->ino, &o->fi);
+    int err = -ESTALE;
+    for (unsigned i = 0; err == -ESTALE && i < OPEN_TRIES; i++) {
+        err = cairn_fresh_inode(j->fs->sync, &j->call, j->ino);
+        if (!err)
+            err = open_inode(j->fs, j->ino, &o->fi);
+    }
+    /* -ESTALE: replaced while it was open elsewhere; the kernel looks the name up again. */
     reply_open(j, err == -ENOENT ? -ESTALE : err);
 }
 
@@ -146,7 +169,7 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
             return;
         }
     }
-    if (err) {
+    if (err && err != -ESTALE) {
         fuse_reply_err(req, cairn_fs_errno(err));
         return;
     }

@@ -88,11 +88,19 @@ static void copy_stat(struct cairn_sync *s, struct cairn_inode *in, const struct
     in->flags |= CAIRN_INODE_KNOWN;
 }
 
-static bool same_node(const struct cairn_inode *in, const struct origin_stat *st)
+/*
+ * May the name keep its inode? A file that was replaced by another keeps it if nobody has it open
+ * and it has no other name: who has just looked it up and is about to open it then gets the new
+ * content, not an error.
+ */
+static bool same_node(const struct cairn_node *n, const struct cairn_inode *in,
+                      const struct origin_stat *st)
 {
     if ((in->mode & S_IFMT) != (st->mode & S_IFMT))
         return false;
-    return !in->fileid || !st->fileid || in->fileid == st->fileid;
+    if (!in->fileid || !st->fileid || in->fileid == st->fileid)
+        return true;
+    return S_ISREG(in->mode) && in->nlink <= 1 && !(n && (n->opens || n->stage));
 }
 
 void cairn_fresh_own_stat(struct cairn_sync *s, struct cairn_inode *in,
@@ -202,7 +210,7 @@ static bool find_other_name(struct cairn_sync *s, const struct origin_stat *st,
     if (!st->fileid || S_ISDIR(st->mode) || cairn_meta_by_fileid(s->meta, st->fileid, &ino) ||
         cairn_meta_inode(s->meta, ino, ret))
         return false;
-    return same_node(ret, st) && ret->parent &&
+    return same_node(NULL, ret, st) && ret->fileid == st->fileid && ret->parent &&
            (st->nlink > 1 || (ret->size == st->size && ret->mtime_ns == st->mtime_ns));
 }
 
@@ -217,7 +225,7 @@ int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t
     if (err && err != -ENOENT)
         return err;
     bool have = !err && cairn_meta_inode(s->meta, ino, &in) == 0;
-    if (!err && (!st || !have || !same_node(&in, st))) {
+    if (!err && (!st || !have || stamp.replaced || !same_node(n, &in, st))) {
         /* What was written here and not yet sent must not vanish with the name. */
         if (n && n->stage && n->uploading)
             return *ret_ino = ino, 0;
@@ -256,7 +264,7 @@ int cairn_fresh_adopt(struct cairn_sync *s, uint64_t parent, const char *name,
                       const struct origin_stat *st, struct cairn_inode *ret)
 {
     struct cairn_changes changes = {0};
-    struct cairn_stamp stamp = {own_stamp_ns(s, parent), s->epoch};
+    struct cairn_stamp stamp = {.ns = own_stamp_ns(s, parent), .epoch = s->epoch};
     uint64_t ino;
     cairn_meta_lock(s->meta);
     cairn_mark_name(&s->fresh->marks, parent, name);
@@ -270,21 +278,21 @@ int cairn_fresh_adopt(struct cairn_sync *s, uint64_t parent, const char *name,
     return err;
 }
 
-int cairn_fresh_forget_name(struct cairn_sync *s, uint64_t parent, const char *name,
-                            uint64_t *ret_ino)
+void cairn_fresh_forget_name_locked(struct cairn_sync *s, uint64_t parent, const char *name)
 {
     struct cairn_changes changes = {0};
     uint64_t ino;
-    cairn_meta_lock(s->meta);
     cairn_mark_name(&s->fresh->marks, parent, name);
-    int err = cairn_meta_lookup(s->meta, parent, name, &ino);
-    if (!err) {
+    if (cairn_meta_lookup(s->meta, parent, name, &ino) == 0) {
         cairn_mark_inode(&s->fresh->marks, ino);
-        err = drop_name_locked(s, parent, name, &changes);
+        drop_name_locked(s, parent, name, &changes);
     }
+    free(changes.item); /* the kernel learns it from the reply to its own request */
+}
+
+void cairn_fresh_forget_name(struct cairn_sync *s, uint64_t parent, const char *name)
+{
+    cairn_meta_lock(s->meta);
+    cairn_fresh_forget_name_locked(s, parent, name);
     cairn_meta_unlock(s->meta);
-    free(changes.item);
-    if (!err && ret_ino)
-        *ret_ino = ino;
-    return err == -ENOENT ? 0 : err;
 }

@@ -39,7 +39,7 @@ int64_t cairn_fresh_listing_left(struct cairn_sync *s, const struct cairn_inode 
 
 struct cairn_stamp cairn_stamp_for(struct cairn_sync *s, uint64_t dir, const char *path)
 {
-    struct cairn_stamp stamp = {cairn_now_ns(), s->epoch};
+    struct cairn_stamp stamp = {.ns = cairn_now_ns(), .epoch = s->epoch};
     if (!s->watching)
         return stamp;
     struct cairn_fresh *f = s->fresh;
@@ -148,6 +148,40 @@ static int ask_root(struct cairn_sync *s, const struct origin_call *c)
     return err;
 }
 
+/*
+ * Another version under a name whose file we have open at the origin: if the open one is still as
+ * it was, the name was given to another file, and who has the old one open goes on reading that.
+ */
+static bool was_replaced(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                         const char *name, const struct origin_stat *st)
+{
+    struct cairn_version now = cairn_version_of(st), known = {0};
+    struct cairn_source *src = NULL;
+    struct origin_stat open_st;
+    uint64_t ino;
+    if ((s->info->caps & ORIGIN_FILE_IDS) || !S_ISREG(st->mode) ||
+        cairn_meta_lookup(s->meta, parent, name, &ino))
+        return false;
+    struct cairn_node *n = cairn_node_find(s, ino);
+    if (!n)
+        return false;
+    pthread_mutex_lock(&n->lock);
+    if (n->loaded && !n->uploading && !n->stage && n->source) {
+        known = n->version;
+        if (!cairn_version_equal(&known, &now))
+            src = cairn_source_ref(n->source);
+    }
+    pthread_mutex_unlock(&n->lock);
+    bool replaced = false;
+    if (src && origin_fstat(src->file, c, &open_st) == 0) {
+        struct cairn_version opened = cairn_version_of(&open_st);
+        replaced = cairn_version_equal(&opened, &known);
+    }
+    cairn_source_unref(src);
+    cairn_node_unref(n);
+    return replaced;
+}
+
 int cairn_fresh_lookup(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
                        const char *name, uint64_t *ret_ino)
 {
@@ -174,6 +208,7 @@ int cairn_fresh_lookup(struct cairn_sync *s, const struct origin_call *c, uint64
             err = -ENOENT; /* an ancestor is something else now */
         if (err && err != -ENOENT)
             return err;
+        stamp.replaced = !err && was_replaced(s, c, parent, name, &st);
         err = apply_one(s, parent, name, err ? NULL : &st, stamp, marks, ret_ino);
     }
     return err == -EAGAIN ? -EBUSY : err;
@@ -246,10 +281,8 @@ static int take_page(void *arg, const struct origin_entry *entries, size_t count
             continue;
         struct cairn_node *n = lock_name(s, l->dir, e->name);
         struct cairn_changes c = {0};
-        /* An open file is asked about by itself when that matters; a listing may be older than
-         * what its writer has just sent. */
-        if (!cairn_marks_listing_has(&s->fresh->marks, &l->marked, e->name) &&
-            !(n && (n->writers || n->stage)))
+        /* An open file is asked about by itself when its time has come. */
+        if (!cairn_marks_listing_has(&s->fresh->marks, &l->marked, e->name) && !(n && n->opens))
             err = cairn_apply_name_locked(s, n, l->dir, e->name, &e->stat, l->stamp, &c, &ino);
         unlock_name(s, n);
         cairn_changes_tell(s, &c);

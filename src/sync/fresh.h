@@ -41,6 +41,7 @@ int cairn_fresh_adopt(struct cairn_sync *s, uint64_t parent, const char *name,
  * content is what we have: no switch). */
 void cairn_fresh_own_stat(struct cairn_sync *s, struct cairn_inode *in,
                           const struct origin_stat *st);
-/* The name is gone at the origin: takes it out of the store. Marks it. ret_ino may be NULL. */
-int cairn_fresh_forget_name(struct cairn_sync *s, uint64_t parent, const char *name,
-                            uint64_t *ret_ino);
+/* The name is gone at the origin, by our own doing: takes it out of the store. Marks it. */
+void cairn_fresh_forget_name(struct cairn_sync *s, uint64_t parent, const char *name);
+/* The same with the store's write lock held. */
+void cairn_fresh_forget_name_locked(struct cairn_sync *s, uint64_t parent, const char *name);

@@ -18,6 +18,7 @@ struct cairn_fresh {
 struct cairn_stamp {
     int64_t ns; /* CAIRN_NEVER if events would have told of any later change */
     uint64_t epoch;
+    bool replaced; /* the name leads to another node now, though the origin tells no identities */
 };
 
 /* What to tell the kernel, gathered while locks are held, told afterwards. */

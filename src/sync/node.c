@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sync/node.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -166,6 +167,39 @@ struct cairn_source *cairn_source_ref(struct cairn_source *src)
 {
     atomic_fetch_add(&src->refs, 1);
     return src;
+}
+
+int cairn_node_pin(struct cairn_node *n, const struct origin_call *c)
+{
+    struct cairn_sync *s = n->sync;
+    AUTO_FREE char *path = NULL;
+    struct origin_file *f;
+    struct origin_stat st;
+    pthread_mutex_lock(&n->lock);
+    int err = cairn_node_load_locked(n);
+    bool wanted = !err && !n->source && !n->stage && n->size;
+    if (wanted && n->unlinked)
+        err = -ESTALE;
+    pthread_mutex_unlock(&n->lock);
+    if (err || !wanted)
+        return err;
+    err = cairn_meta_path(s->meta, n->ino, &path);
+    if (!err)
+        err = origin_open(s->origin, c, path, O_RDONLY, 0, &f, &st);
+    if (err)
+        return err;
+    struct cairn_source *src = cairn_source_new(s, f);
+    if (!src)
+        return -ENOMEM;
+    struct cairn_version version = cairn_version_of(&st);
+    pthread_mutex_lock(&n->lock);
+    if (!cairn_version_equal(&version, &n->version))
+        err = n->uploading || n->stage ? 0 : -ESTALE;
+    else if (!n->source)
+        n->source = STEAL(src);
+    pthread_mutex_unlock(&n->lock);
+    cairn_source_unref(src);
+    return err;
 }
 
 static void close_source(struct cairn_task *t)

@@ -96,3 +96,7 @@ static inline struct cairn_version cairn_version_of(const struct origin_stat *st
     return (struct cairn_version){
         .size = st->size, .mtime_ns = st->mtime_ns, .token = {st->token[0], st->token[1]}};
 }
+
+/* Opens the file at the origin for reading, if it is not open already and still is the version
+ * that the node has: then it can be read to its end whatever happens to its name. */
+int cairn_node_pin(struct cairn_node *n, const struct origin_call *c);

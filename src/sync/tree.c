@@ -231,7 +231,7 @@ int cairn_tree_link(struct cairn_sync *s, const struct origin_call *c, uint64_t 
     cairn_paths_end(s);
     if (err)
         return err == -ESTALE ? -ENOENT : err == -EOPNOTSUPP ? -EPERM : err;
-    cairn_fresh_forget_name(s, parent, name, NULL); /* if a stale one stood there */
+    cairn_fresh_forget_name(s, parent, name); /* if a stale one stood there */
     struct cairn_node *n = cairn_node_find(s, ino);
     if (n)
         pthread_mutex_lock(&n->lock);
@@ -266,24 +266,11 @@ int cairn_tree_link(struct cairn_sync *s, const struct origin_call *c, uint64_t 
  * The name, perhaps the last, of an open file is about to go: what is not cached yet can be read
  * only through a file that is open at the origin.
  */
-static void pin_open_file(struct cairn_sync *s, const struct origin_call *c, uint64_t ino,
-                          const char *path)
+static void pin_open_file(struct cairn_sync *s, const struct origin_call *c, uint64_t ino)
 {
     struct cairn_node *n = cairn_node_find(s, ino);
-    if (!n)
-        return;
-    pthread_mutex_lock(&n->lock);
-    bool wanted = n->opens && !n->source && cairn_node_load_locked(n) == 0 && n->size;
-    pthread_mutex_unlock(&n->lock);
-    struct origin_file *f;
-    if (wanted && origin_open(s->origin, c, path, O_RDONLY, 0, &f, NULL) == 0) {
-        struct cairn_source *src = cairn_source_new(s, f);
-        pthread_mutex_lock(&n->lock);
-        if (!n->source)
-            n->source = STEAL(src);
-        pthread_mutex_unlock(&n->lock);
-        cairn_source_unref(src);
-    }
+    if (n && n->opens)
+        cairn_node_pin(n, c); /* if that fails what is cached must do */
     cairn_node_unref(n);
 }
 
@@ -295,13 +282,13 @@ static int remove_name(struct cairn_sync *s, const struct origin_call *c, uint64
     cairn_paths_begin(s);
     int err = cairn_path_of_name(s, parent, name, &path);
     if (!err && !directory && cairn_meta_lookup(s->meta, parent, name, &ino) == 0)
-        pin_open_file(s, c, ino, path);
+        pin_open_file(s, c, ino);
     if (!err)
         err = cairn_sync_answered(s, directory ? origin_rmdir(s->origin, c, path)
                                                : origin_unlink(s->origin, c, path));
     bool gone = !err || err == -ENOENT;
     if (gone)
-        cairn_fresh_forget_name(s, parent, name, NULL);
+        cairn_fresh_forget_name(s, parent, name);
     cairn_paths_end(s);
     if (gone)
         parent_changed(s, c, parent, directory ? -1 : 0);
@@ -355,9 +342,9 @@ static void move_name(struct cairn_sync *s, uint64_t parent, const char *name, u
 {
     uint64_t ino = 0;
     bool exchange = flags & RENAME_EXCHANGE;
-    if (!exchange)
-        cairn_fresh_forget_name(s, new_parent, new_name, NULL);
     cairn_meta_lock(s->meta);
+    if (!exchange)
+        cairn_fresh_forget_name_locked(s, new_parent, new_name);
     cairn_fresh_mark_name(s, parent, name);
     cairn_fresh_mark_name(s, new_parent, new_name);
     cairn_meta_lookup(s->meta, parent, name, &ino);
@@ -412,7 +399,7 @@ int cairn_tree_rename(struct cairn_sync *s, const struct origin_call *c, uint64_
         return err;
     }
     if (over && !flags)
-        pin_open_file(s, c, over, to);
+        pin_open_file(s, c, over);
     err = cairn_sync_answered(s, rename_at_origin(s, c, from, to, flags));
     if (!err) {
         move_name(s, parent, name, new_parent, new_name, flags);

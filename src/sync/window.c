@@ -82,30 +82,39 @@ static struct cairn_source *get_source(struct cairn_window *w, const struct orig
     return src;
 }
 
-/* The file at the origin is not the one that the window began with: what is it now? */
-static int file_changed(struct cairn_window *w, const struct origin_call *c)
+/*
+ * The file at the origin is not the one that the window began with: what is it now? `after` is
+ * what was read from, NULL if it could not be opened. 0: it is the right one after all, which has
+ * lost its name; -EAGAIN: another version now.
+ */
+static int file_changed(struct cairn_window *w, const struct origin_call *c,
+                        const struct origin_stat *after)
 {
     struct cairn_node *n = w->node;
     struct cairn_sync *s = n->sync;
-    cairn_count(s->metrics, CAIRN_FETCH_RESTARTED, 1);
     pthread_mutex_lock(&n->lock);
-    if (n->generation != w->generation) {
-        pthread_mutex_unlock(&n->lock);
+    bool current = n->generation == w->generation;
+    pthread_mutex_unlock(&n->lock);
+    if (!current)
         return -EAGAIN;
+    if (!n->unlinked) {
+        int err = cairn_fresh_inode(s, c, n->ino);
+        if (err && err != -ENOENT)
+            return err;
     }
-    cairn_source_unref(STEAL(n->source)); /* it may be of a file that was replaced */
-    bool unlinked = n->unlinked;
-    pthread_mutex_unlock(&n->lock);
-    if (unlinked)
-        return -ESTALE;
-    int err = cairn_fresh_inode(s, c, n->ino);
-    if (err)
-        return err == -ENOENT ? -ESTALE : err;
-    pthread_mutex_lock(&n->lock);
+    /* Losing a name moves a change time, not the content. */
     if (n->unlinked)
-        err = -ESTALE;
+        return after && after->size == w->version.size && after->mtime_ns == w->version.mtime_ns
+                   ? 0
+                   : -ESTALE;
+    cairn_count(s->metrics, CAIRN_FETCH_RESTARTED, 1);
+    struct cairn_source *old = NULL;
+    pthread_mutex_lock(&n->lock);
+    if (n->generation == w->generation)
+        old = STEAL(n->source); /* of a file that the name leads to no more */
     pthread_mutex_unlock(&n->lock);
-    return err ? err : -EAGAIN;
+    cairn_source_unref(old);
+    return -EAGAIN;
 }
 
 static int fetch(struct cairn_window *w)
@@ -113,11 +122,12 @@ static int fetch(struct cairn_window *w)
     struct cairn_sync *s = w->node->sync;
     struct origin_call c = cairn_sync_call(s);
     c.bulk = true;
-    int err;
-    struct cairn_source *src = get_source(w, &c, &err);
+    int why;
+    struct cairn_source *src = get_source(w, &c, &why);
     if (!src) {
+        int err = why;
         if (err == -ENOENT || err == -ELOOP || err == -EISDIR || err == -ENXIO)
-            return file_changed(w, &c);
+            return file_changed(w, &c, NULL);
         return err == -EAGAIN ? err : cairn_sync_answered(s, err);
     }
     struct origin_stat after;
@@ -125,20 +135,16 @@ static int fetch(struct cairn_window *w)
     cairn_source_unref(src);
     cairn_sync_answered(s, got < 0 ? (int)got : 0);
     if (got == -ESTALE)
-        return file_changed(w, &c);
+        return file_changed(w, &c, NULL);
     if (got < 0)
         return (int)got;
     cairn_count(s->metrics, CAIRN_FETCHES, 1);
     cairn_count(s->metrics, CAIRN_FETCH_BYTES, (uint64_t)got);
     struct cairn_version version = cairn_version_of(&after);
-    if (w->node->unlinked) {
-        /* Losing a name changes a change time, not the content. */
-        version.token[0] = w->version.token[0];
-        version.token[1] = w->version.token[1];
-    }
-    if ((uint64_t)got != w->len || !cairn_version_equal(&version, &w->version))
-        return file_changed(w, &c);
-    return 0;
+    if ((uint64_t)got == w->len && cairn_version_equal(&version, &w->version))
+        return 0;
+    int err = file_changed(w, &c, &after);
+    return err == 0 && (uint64_t)got != w->len ? -ESTALE : err;
 }
 
 /* --- chunking --- */
