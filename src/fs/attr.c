@@ -77,14 +77,37 @@ static void reply_inode(struct cairn_fs *fs, fuse_req_t req, const struct cairn_
     fuse_reply_entry(req, &e);
 }
 
+/*
+ * The name as the store has it. A name that is just given to another node is absent, or without an
+ * inode, for a moment between two steps; absent is therefore only what is so under the lock.
+ */
+static bool known_name(struct cairn_sync *s, uint64_t parent, const char *name,
+                       struct cairn_inode *ret)
+{
+    uint64_t ino;
+    if (cairn_meta_lookup(s->meta, parent, name, &ino) == 0 && cairn_node_attr(s, ino, ret) == 0)
+        return true;
+    for (;;) {
+        cairn_meta_lock(s->meta);
+        int err = cairn_meta_lookup(s->meta, parent, name, &ino);
+        cairn_meta_unlock(s->meta);
+        if (err)
+            return false;
+        if (cairn_node_attr(s, ino, ret) == 0)
+            return true;
+    }
+}
+
 static void run_lookup(struct cairn_job *j)
 {
     struct cairn_sync *s = j->fs->sync;
     struct cairn_inode in;
     uint64_t ino;
     int err = cairn_fresh_lookup(s, &j->call, j->ino, j->name, &ino);
-    if (!err)
-        err = cairn_node_attr(s, ino, &in);
+    if ((!err || err == -EBUSY) && !known_name(s, j->ino, j->name, &in))
+        err = -ENOENT;
+    else if (err == -EBUSY)
+        err = 0; /* it changes faster than can be asked: as last seen */
     if (!cairn_job_claim(j))
         return;
     if (!err)
@@ -98,9 +121,7 @@ static void run_lookup(struct cairn_job *j)
 static void lookup_from_cache(struct cairn_job *j)
 {
     struct cairn_inode in;
-    uint64_t ino;
-    if (cairn_meta_lookup(j->fs->sync->meta, j->ino, j->name, &ino) == 0 &&
-        cairn_node_attr(j->fs->sync, ino, &in) == 0)
+    if (known_name(j->fs->sync, j->ino, j->name, &in))
         reply_inode(j->fs, j->req, &in);
     else
         reply_absent(j->fs, j->req, 0);
@@ -111,27 +132,14 @@ void fs_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     struct cairn_fs *fs = fs_of(req);
     struct cairn_sync *s = fs->sync;
     struct cairn_inode in, dir;
-    uint64_t ino;
     if (strlen(name) > CAIRN_NAME_MAX) {
         fuse_reply_err(req, ENAMETOOLONG);
         return;
     }
-    bool known = cairn_meta_lookup(s->meta, parent, name, &ino) == 0 &&
-                 cairn_node_attr(s, ino, &in) == 0;
+    bool known = known_name(s, parent, name, &in);
     if (known && cairn_fs_usable(fs, &in)) {
         reply_inode(fs, req, &in);
         return;
-    }
-    if (!known) {
-        /* A name that is just given to another node is absent for a moment between two steps. */
-        cairn_meta_lock(s->meta);
-        known = cairn_meta_lookup(s->meta, parent, name, &ino) == 0;
-        cairn_meta_unlock(s->meta);
-        known = known && cairn_node_attr(s, ino, &in) == 0;
-        if (known && cairn_fs_usable(fs, &in)) {
-            reply_inode(fs, req, &in);
-            return;
-        }
     }
     bool listed = !known && cairn_meta_inode(s->meta, parent, &dir) == 0 &&
                   (dir.flags & CAIRN_INODE_LISTED);
@@ -200,7 +208,7 @@ static void run_getattr(struct cairn_job *j)
     if (!cairn_job_claim(j))
         return;
     if (err)
-        fuse_reply_err(j->req, cairn_fs_errno(err));
+        fuse_reply_err(j->req, cairn_fs_errno_inode(err));
     else
         reply_attr(j->fs, j->req, &in);
 }
@@ -221,7 +229,7 @@ void fs_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     int err = cairn_node_attr(fs->sync, ino, &in);
     if (err || cairn_fs_usable(fs, &in)) {
         if (err)
-            fuse_reply_err(req, cairn_fs_errno(err));
+            fuse_reply_err(req, cairn_fs_errno_inode(err));
         else
             reply_attr(fs, req, &in);
         return;
@@ -295,7 +303,7 @@ static void run_setattr(struct cairn_job *j)
     if (!cairn_job_claim(j))
         return;
     if (err)
-        fuse_reply_err(j->req, cairn_fs_errno(err));
+        fuse_reply_err(j->req, cairn_fs_errno_inode(err));
     else
         reply_attr(j->fs, j->req, &in);
 }
@@ -342,7 +350,7 @@ void fs_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set,
         if (!err)
             err = cairn_node_attr(fs->sync, ino, &in);
         if (err)
-            fuse_reply_err(req, cairn_fs_errno(err));
+            fuse_reply_err(req, cairn_fs_errno_inode(err));
         else
             reply_attr(fs, req, &in);
         return;
@@ -364,7 +372,7 @@ static void run_readlink(struct cairn_job *j)
     if (!cairn_job_claim(j))
         return;
     if (err)
-        fuse_reply_err(j->req, cairn_fs_errno(err));
+        fuse_reply_err(j->req, cairn_fs_errno_inode(err));
     else
         fuse_reply_readlink(j->req, target);
 }

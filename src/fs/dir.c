@@ -78,7 +78,7 @@ static void reply_page(struct cairn_fs *fs, fuse_req_t req, fuse_ino_t ino, size
                                      add_name, &p);
     }
     if (err < 0)
-        fuse_reply_err(req, cairn_fs_errno(err));
+        fuse_reply_err(req, cairn_fs_errno_inode(err));
     else
         fuse_reply_buf(req, p.buf, p.used);
     free(p.buf);
@@ -98,7 +98,7 @@ static void run_readdir(struct cairn_job *j)
     if (!cairn_job_claim(j))
         return;
     if (err)
-        fuse_reply_err(j->req, cairn_fs_errno(err));
+        fuse_reply_err(j->req, cairn_fs_errno_inode(err));
     else
         reply_page(j->fs, j->req, j->ino, rj->size, rj->off, rj->plus);
 }
@@ -115,7 +115,7 @@ static void read_names(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, b
     struct cairn_inode dir;
     int err = cairn_meta_inode(fs->sync->meta, ino, &dir);
     if (err) {
-        fuse_reply_err(req, cairn_fs_errno(err));
+        fuse_reply_err(req, cairn_fs_errno_inode(err));
         return;
     }
     bool listed = dir.flags & CAIRN_INODE_LISTED;

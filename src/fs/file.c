@@ -170,7 +170,7 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         }
     }
     if (err && err != -ESTALE) {
-        fuse_reply_err(req, cairn_fs_errno(err));
+        fuse_reply_err(req, cairn_fs_errno_inode(err));
         return;
     }
     struct open_job *o = cairn_job_new(req, sizeof *o, ino, NULL, run_open);

@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <errno.h>
+
 #include "fs/fs.h"
 
 struct cairn_job {
@@ -53,3 +55,9 @@ void cairn_job_reply_err(struct cairn_job *j, int err);
 
 /* What the kernel is told for an error inside. */
 int cairn_fs_errno(int err);
+/* The same for operations on an inode by its number: that there is no such inode any more is
+ * ESTALE, upon which the kernel looks the name up again. */
+static inline int cairn_fs_errno_inode(int err)
+{
+    return err == -ENOENT ? ESTALE : cairn_fs_errno(err);
+}

@@ -177,9 +177,11 @@ int cairn_node_pin(struct cairn_node *n, const struct origin_call *c)
     struct origin_stat st;
     pthread_mutex_lock(&n->lock);
     int err = cairn_node_load_locked(n);
-    bool wanted = !err && !n->source && !n->stage && n->size;
-    if (wanted && n->unlinked)
-        err = -ESTALE;
+    bool wanted = !err && !n->source && n->size;
+    if (wanted && n->unlinked) {
+        wanted = false;
+        err = n->stage ? 0 : -ESTALE;
+    }
     pthread_mutex_unlock(&n->lock);
     if (err || !wanted)
         return err;
