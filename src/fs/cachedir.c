@@ -81,3 +81,37 @@ int cairn_cachedir_open(const char *cache, const char *origin, int *ret_fd, char
     *ret_dir = STEAL(dir);
     return 0;
 }
+
+int cairn_cachedir_load_info(const char *dir, struct origin_info *ret)
+{
+    AUTO_FREE char *path = NULL;
+    struct origin_info i;
+    if (asprintf(&path, "%s/origin", dir) < 0)
+        return -ENOMEM;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return -errno;
+    int n = fscanf(f, "caps %" SCNx32 " granularity %" SCNd64 " name_max %" SCNu32
+                      " io_size %" SCNu32, &i.caps, &i.time_granularity_ns, &i.name_max,
+                   &i.io_size);
+    fclose(f);
+    if (n != 4)
+        return -ENOENT;
+    *ret = i;
+    return 0;
+}
+
+void cairn_cachedir_save_info(const char *dir, const struct origin_info *info)
+{
+    AUTO_FREE char *path = NULL;
+    AUTO_FREE char *temp = NULL;
+    if (asprintf(&path, "%s/origin", dir) < 0 || asprintf(&temp, "%s/origin.new", dir) < 0)
+        return;
+    FILE *f = fopen(temp, "we");
+    if (!f)
+        return; /* missed only should the origin be away at the next mount */
+    fprintf(f, "caps %" PRIx32 "\ngranularity %" PRId64 "\nname_max %" PRIu32 "\nio_size %" PRIu32
+               "\n", info->caps, info->time_granularity_ns, info->name_max, info->io_size);
+    if (fclose(f) == 0)
+        rename(temp, path);
+}

@@ -16,6 +16,7 @@
 #include "sync/tree.h"
 #include "sync/upload.h"
 
+#define ONE_REQUEST (128 * KIB) /* what the kernel reads at once, at least */
 #define OPEN_TRIES 8 /* of a file that is replaced again and again */
 
 /* O_TRUNC changes the file even when it is opened for reading. */
@@ -54,23 +55,38 @@ static void close_handle(struct cairn_handle *h)
 }
 
 /*
- * Where opening costs nothing the origin's file is opened along: what replaces it from now on does
- * not concern who has it open. -ESTALE: it has been replaced already.
+ * Opens the origin's file along, so that who reads it to its end reads one version, whatever
+ * replaces it from now on. -ESTALE: it is another version already. Not worth a question to a far
+ * origin for a file that one request reads whole, nor possible while the origin is silent.
  */
-static int pin(struct cairn_fs *fs, struct cairn_node *n, int flags)
+static bool wants_pin(struct cairn_fs *fs, struct cairn_node *n, int flags)
 {
     struct cairn_sync *s = fs->sync;
-    if (!(s->info->caps & ORIGIN_LOCAL) || (flags & O_TRUNC) || (flags & O_ACCMODE) == O_WRONLY)
-        return 0;
+    if ((flags & O_TRUNC) || (flags & O_ACCMODE) == O_WRONLY || atomic_load(&s->stalled))
+        return false;
+    pthread_mutex_lock(&n->lock);
+    bool wants = cairn_node_load_locked(n) == 0 && !n->source && n->size &&
+                 ((s->info->caps & ORIGIN_LOCAL) || n->size > ONE_REQUEST);
+    pthread_mutex_unlock(&n->lock);
+    return wants;
+}
+
+static int pin(struct cairn_fs *fs, struct cairn_node *n)
+{
+    struct cairn_sync *s = fs->sync;
     struct origin_call c = cairn_sync_call(s);
     cairn_paths_begin(s);
-    int err = cairn_node_pin(n, &c);
+    int err = cairn_sync_answered(s, cairn_node_pin(n, &c));
     cairn_paths_end(s);
-    return err == -ENOENT || err == -ELOOP || err == -ESTALE ? -ESTALE : 0;
+    if (err == -ENOENT || err == -ELOOP)
+        err = -ESTALE;
+    /* Not to be read by us, perhaps, or a dead origin: what is cached must do. */
+    return err == -ESTALE || err == -ETIMEDOUT ? err : 0;
 }
 
 /* Takes over the reference to the node. */
-static int open_handle(struct cairn_fs *fs, struct cairn_node *n, struct fuse_file_info *fi)
+static int open_handle(struct cairn_fs *fs, struct cairn_node *n, bool ask,
+                       struct fuse_file_info *fi)
 {
     bool writer = for_writing(fi->flags);
     struct cairn_handle *h = cairn_handle_new(n, writer);
@@ -94,7 +110,7 @@ static int open_handle(struct cairn_fs *fs, struct cairn_node *n, struct fuse_fi
         cairn_handle_unref(h);
         return err;
     }
-    err = pin(fs, n, fi->flags);
+    err = ask && wants_pin(fs, n, fi->flags) ? pin(fs, n) : 0;
     if (err) {
         close_handle(h);
         return err;
@@ -127,20 +143,27 @@ static void reply_open(struct cairn_job *j, int err)
     }
 }
 
-static int open_inode(struct cairn_fs *fs, uint64_t ino, struct fuse_file_info *fi)
+/* `ask`: may ask the origin. */
+static int open_inode(struct cairn_fs *fs, uint64_t ino, bool ask, struct fuse_file_info *fi)
 {
     struct cairn_node *n = cairn_node_get(fs->sync, ino);
-    return n ? open_handle(fs, n, fi) : -ENOMEM;
+    return n ? open_handle(fs, n, ask, fi) : -ENOMEM;
 }
 
 static void run_open(struct cairn_job *j)
 {
     struct open_job *o = (struct open_job *)j;
-    int err = -ESTALE;
-    for (unsigned i = 0; err == -ESTALE && i < OPEN_TRIES; i++) {
-        err = cairn_fresh_inode(j->fs->sync, &j->call, j->ino);
+    struct cairn_sync *s = j->fs->sync;
+    struct cairn_inode in;
+    int err = cairn_node_attr(s, j->ino, &in);
+    bool stale = err || !cairn_fs_usable(j->fs, &in);
+    for (unsigned i = 0; i < OPEN_TRIES; i++) {
+        err = stale ? cairn_fresh_inode(s, &j->call, j->ino) : 0;
         if (!err)
-            err = open_inode(j->fs, j->ino, &o->fi);
+            err = open_inode(j->fs, j->ino, true, &o->fi);
+        if (err != -ESTALE)
+            break;
+        stale = true;
     }
     /* -ESTALE: replaced while it was open elsewhere; the kernel looks the name up again. */
     reply_open(j, err == -ENOENT ? -ESTALE : err);
@@ -149,11 +172,22 @@ static void run_open(struct cairn_job *j)
 static void open_from_cache(struct cairn_job *j)
 {
     struct fuse_file_info fi = ((struct open_job *)j)->fi;
-    int err = open_inode(j->fs, j->ino, &fi);
+    int err = open_inode(j->fs, j->ino, false, &fi);
     if (err)
         fuse_reply_err(j->req, cairn_fs_errno(err));
     else if (fuse_reply_open(j->req, &fi) < 0)
         close_handle(cairn_handle_of(&fi));
+}
+
+/* Can it be opened without asking a far origin? */
+static bool opens_here(struct cairn_fs *fs, uint64_t ino, int flags)
+{
+    if (fs->sync->info->caps & ORIGIN_LOCAL)
+        return true;
+    struct cairn_node *n = cairn_node_get(fs->sync, ino);
+    bool here = n && !wants_pin(fs, n, flags);
+    cairn_node_unref(n);
+    return here;
 }
 
 void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -161,8 +195,8 @@ void fs_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct cairn_fs *fs = fs_of(req);
     struct cairn_inode in;
     int err = cairn_node_attr(fs->sync, ino, &in);
-    if (!err && cairn_fs_usable(fs, &in)) {
-        err = open_inode(fs, ino, fi);
+    if (!err && cairn_fs_usable(fs, &in) && opens_here(fs, ino, fi->flags)) {
+        err = open_inode(fs, ino, true, fi);
         if (!err) {
             if (fuse_reply_open(req, fi) < 0)
                 close_handle(cairn_handle_of(fi));
@@ -201,7 +235,7 @@ static void run_create(struct cairn_job *j)
             err = -ENOMEM;
     }
     if (!err)
-        err = open_handle(j->fs, n, &o->fi);
+        err = open_handle(j->fs, n, false, &o->fi);
     if (!err)
         err = cairn_node_attr(s, in.ino, &in);
     if (!cairn_job_claim(j)) {

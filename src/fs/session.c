@@ -190,9 +190,10 @@ static int serve(struct session *s)
     return err < 0 ? err : 0; /* > 0: ended by a signal */
 }
 
-static int connect_origin(const struct cairn_config *cfg, struct cairn_metrics *metrics,
-                          struct origin **ret, char **ret_why)
+static int connect_origin(const struct cairn_config *cfg, const char *dir,
+                          struct cairn_metrics *metrics, struct origin **ret, char **ret_why)
 {
+    struct origin_info last;
     struct origin_url *url;
     int err = origin_url_parse(cfg->origin, &url, ret_why);
     if (err)
@@ -204,9 +205,12 @@ static int connect_origin(const struct cairn_config *cfg, struct cairn_metrics *
                                .ssh_config = cfg->ssh_config,
                                .ssh_known_hosts = cfg->ssh_known_hosts,
                                .ssh_identity = cfg->ssh_identity,
+                               .assumed = cairn_cachedir_load_info(dir, &last) ? NULL : &last,
                                .idmap_user = cfg->idmap_user};
     err = origin_connect(ret, &oc, ret_why);
     origin_url_free(url);
+    if (!err)
+        cairn_cachedir_save_info(dir, origin_info(*ret));
     return err;
 }
 
@@ -214,7 +218,7 @@ static int open_sync(struct session *s, const char *dir, char **ret_why)
 {
     const struct cairn_config *cfg = s->fs.cfg;
     struct origin *origin;
-    int err = connect_origin(cfg, &s->fs.metrics, &origin, ret_why);
+    int err = connect_origin(cfg, dir, &s->fs.metrics, &origin, ret_why);
     if (err)
         return err;
     struct cairn_sync_config sc = {.origin = origin,

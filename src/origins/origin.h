@@ -138,6 +138,8 @@ struct origin_config {
     const char *ssh_config;         /* NULL = ~/.ssh/config */
     const char *ssh_known_hosts;    /* NULL = as ~/.ssh/config says, else ~/.ssh/known_hosts */
     const char *ssh_identity;       /* NULL = as ~/.ssh/config says, else the usual files */
+    const struct origin_info *assumed; /* NULL, or: should the origin be away, begin without a
+                                        * connection and take it for able to do this */
     bool idmap_user;                /* sftp: show the login user's files as the mounting user's */
 };
 

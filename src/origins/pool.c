@@ -265,13 +265,20 @@ int origin_pool_new(struct origin **ret, const struct origin_driver *driver,
         err = -ENOMEM;
     if (!err)
         err = driver->connect(&p->slots[0].origin, &p->cfg, c, ret_why);
-    if (err) {
+    bool away = err && cfg->assumed &&
+                (err == -ETIMEDOUT || origin_error_class(err) == ORIGIN_ERR_TRANSIENT);
+    if (err && !away) {
         destroy(p);
         return err;
     }
-    p->slots[0].state = SLOT_IDLE;
-    p->slots[0].idle_since_ns = cairn_now_ns();
-    p->info = *origin_info(p->slots[0].origin);
+    if (away) {
+        free(STEAL(*ret_why)); /* connections are made when they are needed */
+        p->info = *cfg->assumed;
+    } else {
+        p->slots[0].state = SLOT_IDLE;
+        p->slots[0].idle_since_ns = cairn_now_ns();
+        p->info = *origin_info(p->slots[0].origin);
+    }
     p->info.caps &= ~(uint32_t)ORIGIN_WATCH; /* events belong to one connection; none is for good */
     *ret = &p->base;
     return 0;

@@ -75,7 +75,7 @@ static void copy_stat(struct cairn_sync *s, struct cairn_inode *in, const struct
     in->gid = st->gid;
     in->rdev = st->rdev;
     if (identities || !in->nlink)
-        in->nlink = S_ISDIR(st->mode) && !identities ? 2 : st->nlink;
+        in->nlink = S_ISDIR(st->mode) && !identities ? 1 : st->nlink; /* 1: not counted yet */
     in->size = st->size;
     in->blocks = st->blocks;
     in->atime_ns = merge_time(s, in->atime_ns, st->atime_ns);

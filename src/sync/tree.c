@@ -32,7 +32,8 @@ static void parent_changed(struct cairn_sync *s, const struct origin_call *c, ui
             cairn_fresh_own_stat(s, &in, &st);
         } else {
             in.mtime_ns = in.ctime_ns = cairn_wall_ns();
-            in.nlink = (uint32_t)((int64_t)in.nlink + links);
+            if (in.nlink > 1) /* else its subdirectories have not been counted */
+                in.nlink = (uint32_t)((int64_t)in.nlink + links);
         }
         cairn_meta_put_inode(s->meta, &in);
     }
@@ -163,13 +164,14 @@ int cairn_tree_mkdir(struct cairn_sync *s, const struct origin_call *c, uint64_t
     if (!err) {
         /* It is empty, and that is its listing. Where the origin sends events they begin with
          * the first listing; until then another mount could fill it unseen. */
-        struct cairn_inode in;
         cairn_meta_lock(s->meta);
-        if (!s->watching && cairn_meta_inode(s->meta, ret->ino, &in) == 0) {
-            in.flags |= CAIRN_INODE_LISTED;
-            in.listed_ns = cairn_now_ns();
-            in.listed_epoch = s->epoch;
-            cairn_meta_put_inode(s->meta, &in);
+        if (!s->watching && cairn_meta_inode(s->meta, ret->ino, ret) == 0) {
+            ret->flags |= CAIRN_INODE_LISTED;
+            ret->listed_ns = cairn_now_ns();
+            ret->listed_epoch = s->epoch;
+            if (ret->nlink < 2)
+                ret->nlink = 2;
+            cairn_meta_put_inode(s->meta, ret);
         }
         cairn_meta_unlock(s->meta);
     }

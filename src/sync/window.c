@@ -11,6 +11,8 @@
 #include "sync/fresh.h"
 #include "sync/path.h"
 
+#define FAILED_NS (1 * NSEC_PER_SEC) /* how long a silent origin is not asked for this file again */
+
 struct cairn_window *cairn_window_ref(struct cairn_window *w)
 {
     atomic_fetch_add(&w->refs, 1);
@@ -294,6 +296,7 @@ static void run(struct cairn_task *t)
         err = -EAGAIN;
     struct cairn_waiter *waiters = STEAL(w->waiters);
     struct cairn_window *orphan = NULL;
+    n->failed_ns = err == -ETIMEDOUT ? cairn_now_ns() : 0;
     if (err) {
         remove_locked(w);
         /* One that waits to be cut after this one need not wait any longer. */
@@ -353,6 +356,11 @@ struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint6
             end = min_u64(end, w->off);
         else
             start = max_u64(start, w->off + w->len);
+    }
+    /* The kernel asks again for the page that a reader waits for when its readahead has failed. */
+    if (n->failed_ns && cairn_now_ns() - n->failed_ns < FAILED_NS && atomic_load(&s->stalled)) {
+        *ret_err = -ETIMEDOUT;
+        return NULL;
     }
     uint64_t carried = n->carry.len ? n->carry.off + n->carry.len : 0;
     if (carried <= off)
