@@ -8,7 +8,10 @@
 #include "base/util.h"
 
 #define GRACE_NS    (100 * NSEC_PER_MSEC) /* from an interrupt to EINTR */
-#define FALLBACK_NS (1 * NSEC_PER_SEC)    /* of silence before the cache answers */
+/* How much silence there is before the cache answers: many times what the origin usually takes. */
+#define FALLBACK_TIMES 8
+#define FALLBACK_LEAST (150 * NSEC_PER_MSEC)
+#define FALLBACK_MOST  (2 * NSEC_PER_SEC)
 #define OVERDUE_NS  (2 * NSEC_PER_SEC)    /* past its deadline: the driver is stuck */
 #define TICK_NS     (20 * NSEC_PER_MSEC)
 
@@ -20,6 +23,7 @@ struct cairn_jobs {
     /* under lock */
     struct cairn_job *head;
     bool stopping;
+    _Atomic int64_t usual_ns; /* a moving average of what a job takes that has a fallback */
 };
 
 int cairn_fs_errno(int err)
@@ -73,6 +77,20 @@ static void on_interrupt(fuse_req_t req, void *data)
     atomic_store(&j->interrupted_ns, cairn_now_ns());
 }
 
+static int64_t patience_ns(struct cairn_jobs *jobs)
+{
+    int64_t ns = atomic_load(&jobs->usual_ns) * FALLBACK_TIMES;
+    return ns < FALLBACK_LEAST ? FALLBACK_LEAST : ns > FALLBACK_MOST ? FALLBACK_MOST : ns;
+}
+
+/* What stalls or fails late says nothing about what is usual. */
+static void note_usual(struct cairn_jobs *jobs, int64_t took_ns)
+{
+    int64_t usual = atomic_load(&jobs->usual_ns);
+    if (took_ns < FALLBACK_MOST)
+        atomic_store(&jobs->usual_ns, usual + (took_ns - usual) / 8);
+}
+
 /* Answers for a job that takes too long, if it does. */
 static void check(struct cairn_job *j, int64_t now)
 {
@@ -83,7 +101,7 @@ static void check(struct cairn_job *j, int64_t now)
             cairn_count(&fs->metrics, CAIRN_INTERRUPTED, 1);
             fuse_reply_err(j->req, EINTR);
         }
-    } else if (j->fallback && now - j->submitted_ns > FALLBACK_NS) {
+    } else if (j->fallback && now - j->submitted_ns > patience_ns(fs->jobs)) {
         cairn_sync_stalled(fs->sync);
         if (cairn_job_claim(j)) {
             cairn_count(&fs->metrics, CAIRN_STALE_SERVED, 1);
@@ -223,6 +241,8 @@ static void run_job(struct cairn_task *t)
     /* Interrupted or out of time before it began: then it never happened. */
     if (!atomic_load(&j->answered))
         j->run(j);
+    if (j->fallback)
+        note_usual(j->fs->jobs, cairn_now_ns() - j->submitted_ns);
     cairn_job_end(j);
 }
 

@@ -54,7 +54,8 @@ struct cairn_node {
                                   * have closed it: its mode may forbid a second opening */
     struct cairn_window *windows; /* in flight, or filled and not yet chunked */
     struct cairn_carry carry;
-    int64_t failed_ns;          /* when a window last ran into its deadline; 0 = never */
+    int64_t failed_ns;          /* when a window last failed for want of an answer; 0 = never */
+    int failed_err;
 };
 
 int cairn_nodes_new(struct cairn_nodes **ret);

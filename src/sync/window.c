@@ -296,7 +296,10 @@ static void run(struct cairn_task *t)
         err = -EAGAIN;
     struct cairn_waiter *waiters = STEAL(w->waiters);
     struct cairn_window *orphan = NULL;
-    n->failed_ns = err == -ETIMEDOUT ? cairn_now_ns() : 0;
+    bool silent = err == -ETIMEDOUT || (err && err != -EAGAIN &&
+                                        origin_error_class(err) == ORIGIN_ERR_TRANSIENT);
+    n->failed_ns = silent ? cairn_now_ns() : 0;
+    n->failed_err = err;
     if (err) {
         remove_locked(w);
         /* One that waits to be cut after this one need not wait any longer. */
@@ -359,7 +362,7 @@ struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint6
     }
     /* The kernel asks again for the page that a reader waits for when its readahead has failed. */
     if (n->failed_ns && cairn_now_ns() - n->failed_ns < FAILED_NS && atomic_load(&s->stalled)) {
-        *ret_err = -ETIMEDOUT;
+        *ret_err = n->failed_err;
         return NULL;
     }
     uint64_t carried = n->carry.len ? n->carry.off + n->carry.len : 0;
