@@ -157,7 +157,8 @@ mountlib_end() {
     # Unmounting first: nothing below may wait for a daemon that is stuck.
     local m
     while read -r m; do
-        umount -l "$m"
+        # Forced, or processes that wait for a daemon which can't even die stay for ever.
+        umount -f "$m" 2>/dev/null || umount -l "$m"
     done < <(awk -v t="$T/" 'index($2, t) == 1 {print $2}' /proc/mounts | tac)
     if [[ -n $DAEMON_PID ]]; then
         kill -TERM "$DAEMON_PID" 2>/dev/null
@@ -171,7 +172,8 @@ mountlib_end() {
     if ((rc != 0 && rc != 77)); then
         say "--- the daemon's log"
         tail -n 60 "$LOG" >&2
-        [[ ! -s $T/sshd/log ]] || tail -n 20 "$T/sshd/log" >&2
+        # Without what our own looking for its port left.
+        [[ ! -s $T/sshd/log ]] || grep -v kex_exchange "$T/sshd/log" | tail -n 20 >&2
     fi
     if [[ -n ${CAIRN_KEEP:-} ]]; then
         say "kept: $T"

@@ -58,6 +58,8 @@ if [[ $KIND == sftp ]]; then
         -o "ssh-known-hosts=$T/changed,ssh-identity=$SSHD_IDENTITY" "$URL" "$MNT"
     refused 'password' "${args[@]}" "sftp://root:secret@127.0.0.1:$SSHD_PORT$ORIGIN" "$MNT"
     # A server that hangs, one that is gone.
+    # (With an empty cache: one that knows the tree shows it.)
+    args=(--cache "$T/cache3" "${args[@]:2}")
     sshd_freeze
     refused 'time|answer|reach' "${args[@]}" --timeout 2s "$URL" "$MNT"
     sshd_thaw

@@ -44,6 +44,10 @@ for round in $(seq "$rounds"); do
     # Killed at a random moment, which is the point of it.
     sleep "0.$(printf %03d $((RANDOM % 400 + 20)))"
     kill -KILL "$DAEMON_PID"
+    for p in $writer $reader; do
+        wait_until 10 mountlib_gone "$p" ||
+            fail "round $round: a process hangs in the mount of a killed daemon: $(cat "/proc/$p/wchan")"
+    done
     wait $writer || fail "round $round: $(tail -n 3 "$T/tools")"
     wait $reader || fail "round $round: $(tail -n 3 "$T/tools")"
     wait "$DAEMON_PID" 2>/dev/null || true
