@@ -51,6 +51,7 @@ static void reply_read(fuse_req_t req, const struct cairn_read *r)
 static void read_done(struct cairn_read *r, int err)
 {
     struct read_job *rj = container_of(r, struct read_job, read);
+    atomic_fetch_sub(&r->handle->node->waiting, 1);
     if (cairn_job_claim(&rj->job)) {
         if (err)
             fuse_reply_err(rj->job.req, cairn_fs_errno(err));
@@ -87,6 +88,7 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
     cairn_read_init(&rj->read, cairn_handle_of(fi), (uint64_t)off, size, read_done);
     rj->read.sequential = quick.sequential;
     rj->job.destroy = destroy_read;
+    atomic_fetch_add(&rj->read.handle->node->waiting, 1);
     cairn_job_wait(&rj->job);
     if (cairn_read_start(&rj->read, &err))
         read_done(&rj->read, err);

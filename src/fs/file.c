@@ -115,9 +115,12 @@ static int open_handle(struct cairn_fs *fs, struct cairn_node *n, bool ask,
         close_handle(h);
         return err;
     }
+    /* The kernel's pages and size are right, since each change is told to it; while it is just
+     * being told, a reader does without them (which forbids a shared mapping). */
+    bool pending = cairn_notify_pending(fs->notifier, n->ino);
+    fi->keep_cache = !pending;
+    fi->direct_io = pending && !writer;
     fi->fh = (uintptr_t)h;
-    /* The kernel's pages are right: each change of the content is told to it. */
-    fi->keep_cache = !cairn_notify_pending(fs->notifier, n->ino);
     fi->noflush = !writer;
     return 0;
 }

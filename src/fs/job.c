@@ -235,6 +235,16 @@ void cairn_job_end(struct cairn_job *j)
     unref(j);
 }
 
+bool cairn_jobs_any(struct cairn_jobs *jobs, fuse_ino_t ino)
+{
+    bool any = false;
+    pthread_mutex_lock(&jobs->lock);
+    for (struct cairn_job *j = jobs->head; j && !any; j = j->next)
+        any = j->ino == ino && !atomic_load(&j->answered);
+    pthread_mutex_unlock(&jobs->lock);
+    return any;
+}
+
 static void run_job(struct cairn_task *t)
 {
     struct cairn_job *j = container_of(t, struct cairn_job, task);

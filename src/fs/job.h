@@ -48,6 +48,9 @@ void cairn_job_wait(struct cairn_job *j);
 /* Ends a job that waited; after its answer was given. */
 void cairn_job_end(struct cairn_job *j);
 
+/* Is a job under way that was asked of this inode? */
+bool cairn_jobs_any(struct cairn_jobs *jobs, fuse_ino_t ino);
+
 /* True for one caller only, who then replies to j->req. */
 bool cairn_job_claim(struct cairn_job *j);
 /* Claims and replies with an error (0 or negative errno). */

@@ -4,6 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "fs/job.h"
+#include "sync/node.h"
 
 struct note {
     struct note *next;
@@ -12,6 +18,9 @@ struct note {
     bool entry;
     char name[];
 };
+
+#define RECENT    64
+#define RECENT_NS (100 * NSEC_PER_MSEC) /* a request takes this long to reach us, at most */
 
 struct cairn_notifier {
     struct cairn_fs *fs;
@@ -22,21 +31,57 @@ struct cairn_notifier {
     struct note *head, **tail;
     uint64_t telling; /* inode whose pages are being dropped */
     unsigned data_notes;
+    struct {
+        uint64_t ino;
+        int64_t ns;
+    } recent[RECENT]; /* a ring: whose pages were dropped last */
+    unsigned next_recent;
     bool stopping;
 };
 
-static void tell(struct cairn_fs *fs, const struct note *e)
+/* FUSE_NOTIFY_INC_EPOCH of <linux/fuse.h>, which libfuse has no call for before 3.17. */
+static bool new_epoch(struct cairn_fs *fs)
 {
+    struct {
+        uint32_t len;
+        int32_t code;
+        uint64_t unique;
+    } msg = {.len = sizeof msg, .code = 8};
+    if (fs->conn.proto_major != 7 || fs->conn.proto_minor < 44)
+        return false;
+    return write(fuse_session_fd(fs->se), &msg, sizeof msg) == (ssize_t)sizeof msg;
+}
+
+/* Does a request under way hold what the note is about? */
+static bool held(struct cairn_fs *fs, const struct note *e)
+{
+    if (e->entry)
+        return cairn_jobs_any(fs->jobs, e->ino);
+    struct cairn_node *n = e->data ? cairn_node_find(fs->sync, e->ino) : NULL;
+    bool waiting = n && atomic_load(&n->waiting);
+    cairn_node_unref(n);
+    return waiting;
+}
+
+/* False: later. */
+static bool tell(struct cairn_fs *fs, const struct note *e)
+{
+    if (e->entry && new_epoch(fs))
+        return true;
+    if (held(fs, e))
+        return false;
     /* ENOENT: the kernel did not know it. ENOSYS and the like: nothing to be done. */
     if (e->entry)
         fuse_lowlevel_notify_inval_entry(fs->se, e->ino, e->name, strlen(e->name));
     else
         fuse_lowlevel_notify_inval_inode(fs->se, e->ino, e->data ? 0 : -1, 0);
+    return true;
 }
 
 static void *notify_thread(void *arg)
 {
     struct cairn_notifier *n = arg;
+    static const struct timespec pause = {.tv_nsec = 5000000};
     pthread_mutex_lock(&n->lock);
     while (!n->stopping) {
         struct note *e = n->head;
@@ -49,11 +94,24 @@ static void *notify_thread(void *arg)
             n->tail = &n->head;
         n->telling = e->data ? e->ino : 0;
         pthread_mutex_unlock(&n->lock);
-        tell(n->fs, e);
+        bool told = tell(n->fs, e);
+        if (!told)
+            nanosleep(&pause, NULL);
         pthread_mutex_lock(&n->lock);
         n->telling = 0;
-        n->data_notes -= e->data;
-        free(e);
+        if (told) {
+            if (e->data) {
+                n->data_notes--;
+                n->recent[n->next_recent].ino = e->ino;
+                n->recent[n->next_recent].ns = cairn_now_ns();
+                n->next_recent = (n->next_recent + 1) % RECENT;
+            }
+            free(e);
+        } else {
+            e->next = NULL;
+            *n->tail = e;
+            n->tail = &e->next;
+        }
     }
     pthread_mutex_unlock(&n->lock);
     return NULL;
@@ -78,7 +136,7 @@ int cairn_notifier_new(struct cairn_notifier **ret, struct cairn_fs *fs)
     return 0;
 }
 
-void cairn_notifier_free(struct cairn_notifier *n)
+void cairn_notifier_stop(struct cairn_notifier *n)
 {
     if (!n)
         return;
@@ -87,6 +145,12 @@ void cairn_notifier_free(struct cairn_notifier *n)
     pthread_cond_signal(&n->cond);
     pthread_mutex_unlock(&n->lock);
     pthread_join(n->thread, NULL);
+}
+
+void cairn_notifier_free(struct cairn_notifier *n)
+{
+    if (!n)
+        return;
     for (struct note *e = n->head; e;) {
         struct note *next = e->next;
         free(e);
@@ -129,8 +193,12 @@ void cairn_notify_entry(struct cairn_notifier *n, uint64_t parent, const char *n
 
 bool cairn_notify_pending(struct cairn_notifier *n, uint64_t ino)
 {
+    int64_t since = cairn_now_ns() - RECENT_NS;
     pthread_mutex_lock(&n->lock);
-    bool pending = n->telling == ino;
+    /* More than the ring can remember: then any may be among them. */
+    bool pending = n->telling == ino || n->recent[n->next_recent].ns > since;
+    for (unsigned i = 0; i < RECENT && !pending; i++)
+        pending = n->recent[i].ino == ino && n->recent[i].ns > since;
     if (n->data_notes)
         for (struct note *e = n->head; e && !pending; e = e->next)
             pending = e->data && e->ino == ino;

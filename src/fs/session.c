@@ -275,6 +275,7 @@ int cairn_session_run(const struct cairn_config *cfg, cairn_ready_fn *ready, voi
     if (err)
         report(s, err, why ? why : strerror(-err));
 
+    cairn_notifier_stop(s->fs.notifier); /* it looks at both of the next */
     cairn_sync_close(s->fs.sync);
     cairn_jobs_free(s->fs.jobs);
     cairn_notifier_free(s->fs.notifier);

@@ -43,6 +43,7 @@ struct cairn_node {
     uint64_t size;              /* of the content, without what is staged */
     atomic_uint opens;          /* open handles; may be read without the lock */
     unsigned writers;           /* of those, for writing */
+    atomic_uint waiting;        /* reads that wait for a window, in them pages of the kernel's */
     atomic_bool unlinked;       /* no name leads here any more: nothing is uploaded; may be set
                                  * and read without the lock */
     struct cairn_stage *stage;  /* what was written locally; NULL = nothing */

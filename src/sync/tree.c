@@ -276,11 +276,19 @@ static void pin_open_file(struct cairn_sync *s, const struct origin_call *c, uin
     cairn_node_unref(n);
 }
 
+/* One of several names of a file went: its change time moved. */
+static void other_name_moved(struct cairn_sync *s, const struct origin_call *c, uint64_t ino)
+{
+    AUTO_FREE char *path = NULL;
+    if (cairn_meta_path(s->meta, ino, &path) == 0)
+        cairn_tree_version_moved(s, c, ino, path);
+}
+
 static int remove_name(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
                        const char *name, bool directory)
 {
     AUTO_FREE char *path = NULL;
-    uint64_t ino;
+    uint64_t ino = 0;
     cairn_paths_begin(s);
     int err = cairn_path_of_name(s, parent, name, &path);
     if (!err && !directory && cairn_meta_lookup(s->meta, parent, name, &ino) == 0)
@@ -291,6 +299,8 @@ static int remove_name(struct cairn_sync *s, const struct origin_call *c, uint64
     bool gone = !err || err == -ENOENT;
     if (gone)
         cairn_fresh_forget_name(s, parent, name);
+    if (!err && ino)
+        other_name_moved(s, c, ino);
     cairn_paths_end(s);
     if (gone)
         parent_changed(s, c, parent, directory ? -1 : 0);
@@ -407,6 +417,8 @@ int cairn_tree_rename(struct cairn_sync *s, const struct origin_call *c, uint64_
         move_name(s, parent, name, new_parent, new_name, flags);
         if (ino)
             cairn_tree_version_moved(s, c, ino, to);
+        if (over && !(flags & RENAME_EXCHANGE) && over_in.nlink > 1)
+            other_name_moved(s, c, over);
         if (over && (flags & RENAME_EXCHANGE))
             cairn_tree_version_moved(s, c, over, from);
         if (S_ISDIR(in.mode))

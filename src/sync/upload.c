@@ -295,7 +295,6 @@ static int upload_by_replacing(struct upload *u)
     struct cairn_sync *s = u->s;
     AUTO_FREE char *path = NULL;
     AUTO_FREE char *temp = NULL;
-    AUTO_FREE char *dir = NULL;
     char id[40];
     struct origin_file *f = NULL;
     struct origin_stat st;
