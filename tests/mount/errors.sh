@@ -57,9 +57,7 @@ if [[ $KIND == sftp ]]; then
     refused 'changed|mismatch|differ' "${cache[@]}" \
         -o "ssh-known-hosts=$T/changed,ssh-identity=$SSHD_IDENTITY" "$URL" "$MNT"
     refused 'password' "${args[@]}" "sftp://root:secret@127.0.0.1:$SSHD_PORT$ORIGIN" "$MNT"
-    # A server that hangs, one that is gone; with a cache that doesn't know the origin, which
-    # would do for a mount.
-    args=(--cache "$T/unknowing" "${args[@]:2}")
+    # A server that hangs, one that is gone.
     # (With an empty cache: one that knows the tree shows it.)
     args=(--cache "$T/cache3" "${args[@]:2}")
     sshd_freeze
