@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "base/util.h"
+#include "fs/session.h"
 
 /* XATTR_SIZE_MAX of the kernel: no answer can be longer. */
 enum { ANSWER_MAX = 65536 };

@@ -8,8 +8,6 @@
 #include <jansson.h>
 #include <stdint.h>
 
-#define CAIRN_STATUS_XATTR "user.cairnfs.status"
-
 /*
  * The status object of the mount (json_decref it), its "rss_bytes" filled in from /proc. -ENOTCONN:
  * the daemon is dead; -ETIMEDOUT: it is silent; -EOPNOTSUPP: what is mounted is no cairnfs;

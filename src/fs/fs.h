@@ -47,8 +47,7 @@ void cairn_fs_entry(struct cairn_fs *fs, const struct cairn_inode *in,
 /* True if the inode's attributes may be answered as they are: fresh, or the origin is silent. */
 bool cairn_fs_usable(struct cairn_fs *fs, const struct cairn_inode *in);
 
-/* status.c: the answer to the extended attribute CAIRN_STATUS_XATTR of the root; free it. */
-#define CAIRN_STATUS_XATTR "user.cairnfs.status"
+/* status.c: the answer to CAIRN_STATUS_XATTR; free it. */
 char *cairn_fs_status(struct cairn_fs *fs);
 
 /* --- the operations --- */

@@ -4,6 +4,9 @@
 
 #include "base/config.h"
 
+/* The mount answers this extended attribute of its root with its status, a JSON object. */
+#define CAIRN_STATUS_XATTR "user.cairnfs.status"
+
 /* Called once when the mount answers (err 0) or has failed (-errno; why = one line for the user,
  * valid during the call). */
 typedef void cairn_ready_fn(void *arg, int err, const char *why);

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "fs/job.h"
+#include "fs/session.h"
 #include "sync/path.h"
 #include "sync/tree.h"
 

@@ -39,8 +39,8 @@ void cairn_mark_name(struct cairn_marks *m, uint64_t dir, const char *name)
     atomic_fetch_add(slot_of(m, h), 1);
     pthread_mutex_lock(&m->lock);
     for (struct cairn_marked *l = m->listings; l; l = l->next)
-        if (l->dir == dir)
-            cairn_name_set_add(&l->names, h);
+        if (l->dir == dir && cairn_name_set_add(&l->names, h) < 0)
+            l->all = true;
     pthread_mutex_unlock(&m->lock);
 }
 
@@ -83,7 +83,7 @@ void cairn_marks_listing_end(struct cairn_marks *m, struct cairn_marked *set)
 bool cairn_marks_listing_has(struct cairn_marks *m, struct cairn_marked *set, const char *name)
 {
     pthread_mutex_lock(&m->lock);
-    bool has = cairn_name_set_has(&set->names, cairn_name_hash(set->dir, name));
+    bool has = set->all || cairn_name_set_has(&set->names, cairn_name_hash(set->dir, name));
     pthread_mutex_unlock(&m->lock);
     return has;
 }

@@ -30,6 +30,7 @@ struct cairn_name_set {
 struct cairn_marked {
     uint64_t dir;
     struct cairn_name_set names; /* under the marks' lock */
+    bool all;                    /* the same: memory ran out, so any name may have been marked */
     struct cairn_marked *next;
 };
 
