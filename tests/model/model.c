@@ -247,7 +247,7 @@ static void op_mmap(struct model *m)
     for (int side = 0; side < SIDES; side++) {
         map[side] = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, s->fd[side], 0);
         if (map[side] == MAP_FAILED)
-            mismatch(m, "mmap failed");
+            mismatch(m, strerror(errno));
         if (store)
             memcpy(map[side] + from, m->buf[0], len);
         if (sync && msync(map[side], size, MS_SYNC) < 0)

@@ -22,6 +22,9 @@ prepare 6755
 as_nobody bash -c "printf x >>'$MNT/f'"
 check "after a write"
 prepare 6755
+as_nobody dd if=/dev/zero of="$MNT/f" bs=4096 count=1 oflag=direct conv=notrunc status=none
+check "after a write with O_DIRECT"
+prepare 6755
 as_nobody truncate -s 10 "$MNT/f"
 check "after a truncation"
 prepare 6755
