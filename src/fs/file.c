@@ -38,7 +38,7 @@ static void close_handle(struct cairn_handle *h)
     cairn_absorb_release_locked(n);
     if (!n->opens) {
         source = STEAL(n->source);
-        cairn_carry_settle_locked(n);
+        cairn_carry_end_locked(n);
     }
     bool gone = n->unlinked && !n->opens;
     pthread_mutex_unlock(&n->lock);

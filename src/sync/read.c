@@ -11,7 +11,7 @@
 #define WINDOW_FIRST  (512 * KIB) /* a file read from its start */
 #define WINDOW_MOST   (8 * MIB)
 #define WINDOWS_AHEAD 3
-#define REORDERED     (1 * MIB)   /* the kernel's parallel requests arrive out of order */
+#define REORDERED     (1 * MIB) /* the kernel's parallel requests arrive out of order */
 #define RESTARTS_MOST 32
 
 struct cairn_handle *cairn_handle_new(struct cairn_node *n, bool writer)
@@ -48,7 +48,7 @@ static bool note_read(struct cairn_readahead *a, uint64_t off, uint64_t len)
         a->streak = 0;
         a->next = off + len;
         a->window = WINDOW_LEAST;
-        a->frontier = 0;
+        a->frontier = off;
     }
     bool sequential = a->streak > 0;
     pthread_mutex_unlock(&a->lock);
@@ -88,18 +88,35 @@ static void fetch_ahead(struct cairn_handle *h)
         bool staged = n->stage != NULL;
         pthread_mutex_unlock(&n->lock);
         uint64_t limit = min_u64(a->next + ahead, size);
-        a->frontier = max_u64(a->frontier, a->next);
+        /* From the frontier on, though the reader may be beyond it: a window that is cut before the
+         * one in front of it has arrived begins a chunk where none should begin. */
         while (!staged && a->frontier < limit) {
             a->frontier = skip_cached(n->sync, content, a->frontier, limit);
             if (a->frontier >= limit)
                 break;
             int err = 0;
+            struct cairn_manifest_entry e;
+            uint64_t hole_end = UINT64_MAX;
             pthread_mutex_lock(&n->lock);
+            /* Again under the lock: a window may have been cut since. */
+            if (n->content &&
+                cairn_meta_chunk_at(n->sync->meta, n->content, a->frontier, &e, &hole_end) == 0) {
+                hole_end = UINT64_MAX;
+                if (cairn_cache_has(n->sync->cache, &e.id)) {
+                    pthread_mutex_unlock(&n->lock);
+                    a->frontier = e.off + e.len;
+                    continue;
+                }
+            }
             uint64_t end = cairn_window_end_at(n, a->frontier);
             if (!end && n->carry.len && n->carry.off <= a->frontier)
                 end = n->carry.off + n->carry.len > a->frontier ? n->carry.off + n->carry.len : 0;
             if (!end) {
-                cairn_window_want(n, a->frontier, a->frontier, a->window, NULL, &err);
+                uint64_t len = a->window;
+                if (a->frontier < a->next)
+                    len = max_u64(len, min_u64(a->next - a->frontier, WINDOW_MOST));
+                cairn_window_want(n, a->frontier, a->frontier, min_u64(len, hole_end - a->frontier),
+                                  NULL, &err);
                 end = cairn_window_end_at(n, a->frontier);
                 a->window = min_u64(a->window * 2, WINDOW_MOST);
             }
@@ -217,6 +234,46 @@ struct miss {
     uint64_t off, start, limit;
 };
 
+/* Where the chunk that has `off` lies, and 0; or -ENOENT and the hole around `off`. A random read
+ * is content with what is around it; a sequential one leaves no gap, so that the cuts go on where
+ * the last window left off. */
+static int find_chunk(struct cairn_read *r, uint64_t content, uint64_t off,
+                      struct cairn_manifest_entry *ret, uint64_t *ret_hole_end)
+{
+    struct cairn_sync *s = r->handle->node->sync;
+    uint64_t near = r->sequential ? 0 : off & ~(64 * KIB - 1);
+    ret->off = max_u64(near, off > REORDERED ? off - REORDERED : 0);
+    *ret_hole_end = UINT64_MAX;
+    int err = content ? cairn_meta_chunk_at(s->meta, content, off, ret, ret_hole_end) : -ENOENT;
+    if (err == 0)
+        *ret_hole_end = UINT64_MAX;
+    else if (err == -ENOENT)
+        ret->off = max_u64(ret->off, near);
+    return err;
+}
+
+static struct miss miss_at(uint64_t off, uint64_t start, uint64_t hole_end)
+{
+    return (struct miss){true, off, min_u64(start, off), max_u64(hole_end, off + 1)};
+}
+
+/* What was found missing without the lock: is it still, with the lock held? Its window may have
+ * been cut meanwhile. */
+static bool still_missing(struct cairn_read *r, struct miss *miss)
+{
+    struct cairn_node *n = r->handle->node;
+    struct cairn_manifest_entry e;
+    uint64_t hole_end;
+    int err = find_chunk(r, n->content, miss->off, &e, &hole_end);
+    if (err == 0
+            ? cairn_cache_has(n->sync->cache, &e.id)
+            : n->carry.len && n->carry.off <= miss->off && miss->off < n->carry.off + n->carry.len)
+        return false;
+    if (err == 0 || err == -ENOENT)
+        *miss = miss_at(miss->off, e.off, hole_end);
+    return true;
+}
+
 /* What the content of one version has at [off, end), up to the first miss. `locked`: n->lock is
  * held. */
 static int add_content(struct cairn_read *r, uint64_t content, uint64_t generation, uint64_t off,
@@ -238,17 +295,13 @@ static int add_content(struct cairn_read *r, uint64_t content, uint64_t generati
             off += n;
             continue;
         }
-        /* A random read is content with what is around it; a sequential one leaves no gap, so
-         * that the cuts go on where the last window left off. */
-        uint64_t near = r->sequential ? 0 : off & ~(64 * KIB - 1), hole_end = UINT64_MAX;
-        struct cairn_manifest_entry e = {.off = max_u64(near, off > REORDERED ? off - REORDERED : 0)};
+        uint64_t hole_end;
+        struct cairn_manifest_entry e;
         struct cairn_chunk *c;
-        int err = content ? cairn_meta_chunk_at(s->meta, content, off, &e, &hole_end) : -ENOENT;
+        int err = find_chunk(r, content, off, &e, &hole_end);
         if (err == 0) {
-            hole_end = UINT64_MAX;
             err = cairn_cache_get(s->cache, &e.id, &c);
         } else if (err == -ENOENT) {
-            e.off = max_u64(e.off, near);
             uint64_t carried = 0;
             int no = add_carry(r, generation, off, end, locked, &carried);
             if (no)
@@ -259,7 +312,7 @@ static int add_content(struct cairn_read *r, uint64_t content, uint64_t generati
             }
         }
         if (err == -ENOENT) {
-            *ret_miss = (struct miss){true, off, min_u64(e.off, off), max_u64(hole_end, off + 1)};
+            *ret_miss = miss_at(off, e.off, hole_end);
             return 0;
         }
         if (err)
@@ -311,6 +364,7 @@ static void keep_window(struct cairn_read *r, struct cairn_window *w)
 static bool step(struct cairn_read *r, bool wait, int *ret_err)
 {
     struct cairn_node *n = r->handle->node;
+    unsigned again = 8;
     for (;;) {
         drop_pieces(r);
         struct miss miss = {0};
@@ -335,14 +389,18 @@ static bool step(struct cairn_read *r, bool wait, int *ret_err)
             *ret_err = err;
             return true;
         }
+        if (again && !still_missing(r, &miss)) {
+            pthread_mutex_unlock(&n->lock);
+            again--; /* not for ever: an evicted chunk can seem to be there */
+            continue;
+        }
         if (!wait) {
             pthread_mutex_unlock(&n->lock);
             return false;
         }
         uint64_t len = max_u64(window, end - miss.start);
-        struct cairn_window *w =
-            cairn_window_want(n, miss.off, miss.start, min_u64(len, miss.limit - miss.start),
-                              &r->waiter, &err);
+        struct cairn_window *w = cairn_window_want(
+            n, miss.off, miss.start, min_u64(len, miss.limit - miss.start), &r->waiter, &err);
         pthread_mutex_unlock(&n->lock);
         if (err) {
             *ret_err = err;

@@ -11,7 +11,8 @@
 #include "sync/fresh.h"
 #include "sync/path.h"
 
-#define FAILED_NS (1 * NSEC_PER_SEC) /* how long a silent origin is not asked for this file again */
+#define FAILED_NS (1 * NSEC_PER_SEC) /* how long a silent origin is not asked for this file again  \
+                                      */
 
 struct cairn_window *cairn_window_ref(struct cairn_window *w)
 {
@@ -198,14 +199,19 @@ void cairn_carry_settle_locked(struct cairn_node *n)
     n->carry.len = 0;
 }
 
+void cairn_carry_end_locked(struct cairn_node *n)
+{
+    if (!n->opens && !n->windows)
+        cairn_carry_settle_locked(n);
+}
+
 /* Takes the carry if the window continues it; else it ends as a chunk of its own. */
 static uint32_t take_carry(struct cairn_window *w)
 {
     struct cairn_node *n = w->node;
     uint32_t len = 0;
     pthread_mutex_lock(&n->lock);
-    if (n->carry.len && n->generation == w->generation &&
-        n->carry.off + n->carry.len == w->off) {
+    if (n->carry.len && n->generation == w->generation && n->carry.off + n->carry.len == w->off) {
         len = n->carry.len;
         memcpy(w->data - len, n->carry.data, len);
         /* It stays readable until the chunks that contain it are. */
@@ -240,6 +246,9 @@ static void cut_window(struct cairn_window *w)
     }
     pthread_mutex_lock(&n->lock);
     if (n->generation == w->generation) {
+        /* The one that we took; or another's, of a window far from here that was cut meanwhile. */
+        if (!(carried && n->carry.off == start))
+            cairn_carry_settle_locked(n);
         n->carry.len = 0;
         if (count) {
             cairn_meta_lock(s->meta);
@@ -252,8 +261,6 @@ static void cut_window(struct cairn_window *w)
             n->carry.len = (uint32_t)rest;
             n->carry.off = off;
         }
-        if (!n->opens)
-            cairn_carry_settle_locked(n);
     }
     pthread_mutex_unlock(&n->lock);
     free(e);
@@ -281,6 +288,7 @@ static void chunk_windows(struct cairn_window *w)
         pthread_mutex_lock(&n->lock);
         w = next_filled_locked(n, end, generation);
     }
+    cairn_carry_end_locked(n);
     pthread_mutex_unlock(&n->lock);
     cairn_node_unref(n);
 }
@@ -296,8 +304,8 @@ static void run(struct cairn_task *t)
         err = -EAGAIN;
     struct cairn_waiter *waiters = STEAL(w->waiters);
     struct cairn_window *orphan = NULL;
-    bool silent = err == -ETIMEDOUT || (err && err != -EAGAIN &&
-                                        origin_error_class(err) == ORIGIN_ERR_TRANSIENT);
+    bool silent = err == -ETIMEDOUT ||
+                  (err && err != -EAGAIN && origin_error_class(err) == ORIGIN_ERR_TRANSIENT);
     n->failed_ns = silent ? cairn_now_ns() : 0;
     n->failed_err = err;
     if (err) {
@@ -306,6 +314,7 @@ static void run(struct cairn_task *t)
         orphan = next_filled_locked(n, w->off + w->len, w->generation);
         if (orphan)
             cairn_window_ref(orphan);
+        cairn_carry_end_locked(n);
     } else {
         w->state = CAIRN_WINDOW_FILLED;
     }
@@ -368,6 +377,8 @@ struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint6
     uint64_t carried = n->carry.len ? n->carry.off + n->carry.len : 0;
     if (carried <= off)
         start = max_u64(start, carried);
+    else if (n->carry.off > off)
+        end = min_u64(end, n->carry.off);
     if (!n->content) {
         /* The first fetch of this version: its manifest begins. */
         struct cairn_inode in;

@@ -56,3 +56,6 @@ uint64_t cairn_window_end_at(struct cairn_node *n, uint64_t off);
 
 /* Nothing will continue the carry: it becomes a chunk. Needs n->lock. */
 void cairn_carry_settle_locked(struct cairn_node *n);
+/* The same if the file is closed and nothing is under way any more; after each end of the two: as
+ * long as windows wait to be cut they continue the carry. Needs n->lock. */
+void cairn_carry_end_locked(struct cairn_node *n);
