@@ -243,6 +243,7 @@ void fs_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
     r->off = (uint64_t)off_in;
     r->to_off = (uint64_t)off_out;
     r->len = min_u64(len, 1 * GIB); /* so that an interrupt is heard between two calls */
+    r->job.slow = true;
     r->job.call.deadline_ns = CAIRN_NEVER;
     cairn_job_submit(&r->job);
 }

@@ -185,6 +185,8 @@ void fs_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
         return;
     }
     struct cairn_job *j = cairn_job_new(req, sizeof *j, ino, NULL, run_fsyncdir);
-    if (j)
-        cairn_job_submit(j);
+    if (!j)
+        return;
+    j->slow = true;
+    cairn_job_submit(j);
 }

@@ -17,6 +17,7 @@
 #include "sync/upload.h"
 
 #define ONE_REQUEST (128 * KIB) /* what the kernel reads at once, at least */
+#define QUICK_UPLOAD (256 * KIB) /* to a local disk: sooner done than handed to another thread */
 #define OPEN_TRIES 8 /* of a file that is replaced again and again */
 
 /* O_TRUNC changes the file even when it is opened for reading. */
@@ -294,7 +295,7 @@ static void run_sync(struct cairn_job *j)
     cairn_job_reply_err(j, cairn_upload(sj->handle->node, &c, sj->durable, !sj->durable));
 }
 
-static void submit_sync(fuse_req_t req, struct cairn_handle *h, bool durable)
+static void submit_sync(fuse_req_t req, struct cairn_handle *h, bool durable, bool slow)
 {
     struct sync_job *sj = cairn_job_new(req, sizeof *sj, h->node->ino, NULL, run_sync);
     if (!sj)
@@ -302,6 +303,7 @@ static void submit_sync(fuse_req_t req, struct cairn_handle *h, bool durable)
     atomic_fetch_add(&h->refs, 1);
     sj->handle = h;
     sj->durable = durable;
+    sj->job.slow = slow;
     sj->job.destroy = destroy_sync;
     /* As long as the origin goes on taking bytes: each call has its own deadline. */
     sj->job.call.deadline_ns = CAIRN_NEVER;
@@ -315,17 +317,18 @@ void fs_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct cairn_node *n = h->node;
     pthread_mutex_lock(&n->lock);
     bool clean = !n->uploading && (!n->stage || !n->stage->dirty || n->unlinked);
+    bool slow = n->uploading || (n->stage && n->stage->size > QUICK_UPLOAD);
     pthread_mutex_unlock(&n->lock);
     if (clean)
         fuse_reply_err(req, 0);
     else
-        submit_sync(req, h, false);
+        submit_sync(req, h, false, slow);
 }
 
 void fs_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     fs_of(req);
-    submit_sync(req, cairn_handle_of(fi), true);
+    submit_sync(req, cairn_handle_of(fi), true, true);
 }
 
 /* What was written after the last close: through a mapping that outlived it. */

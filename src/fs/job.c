@@ -258,6 +258,11 @@ static void run_job(struct cairn_task *t)
 
 void cairn_job_submit(struct cairn_job *j)
 {
+    if ((j->fs->sync->info->caps & ORIGIN_LOCAL) && !j->slow) {
+        j->run(j);
+        unref(j);
+        return;
+    }
     j->task.run = run_job;
     enlist(j);
     cairn_workers_submit(j->fs->sync->workers, &j->task);

@@ -23,6 +23,7 @@ struct cairn_job {
     void (*run)(struct cairn_job *j);      /* on a worker */
     void (*fallback)(struct cairn_job *j); /* NULL, or: replies from the cache; j is claimed */
     void (*destroy)(struct cairn_job *j);  /* NULL, or: frees what the job holds, not the job */
+    bool slow;                             /* takes its time even where the origin is local */
     /* arguments that most operations have */
     fuse_ino_t ino;
     char *name;                            /* freed with the job */
@@ -41,7 +42,8 @@ void cairn_jobs_free(struct cairn_jobs *jobs); /* NULL is allowed; no job is lef
  * with ENOMEM and returns NULL if there is none. `name` may be NULL. */
 void *cairn_job_new(fuse_req_t req, size_t size, fuse_ino_t ino, const char *name,
                     void (*run)(struct cairn_job *j));
-/* Hands the job to a worker. The caller must not touch it any more. */
+/* Hands the job to a worker, or runs it here if the origin is a local disk, which keeps nobody
+ * waiting longer than the cache itself would. The caller must not touch it any more. */
 void cairn_job_submit(struct cairn_job *j);
 /* Without a worker: the job waits for something else (a read for its window). */
 void cairn_job_wait(struct cairn_job *j);

@@ -135,6 +135,8 @@ int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct 
     in->version = version;
     in->checked_ns = stamp.ns;
     in->checked_epoch = stamp.epoch;
+    if (memcmp(in, &old, sizeof old) == 0)
+        return 0; /* an event of our own making, mostly */
     if (data || ((old.flags & CAIRN_INODE_KNOWN) &&
                  (old.mode != in->mode || old.uid != in->uid || old.gid != in->gid ||
                   old.nlink != in->nlink || old.size != in->size || old.mtime_ns != in->mtime_ns ||
