@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "sync/stage.h"
 
 static struct cairn_change *add_change(struct cairn_changes *c)
 {
@@ -127,6 +128,8 @@ int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct 
         if (in->content)
             cairn_meta_drop_content(s->meta, in->content);
         in->content = 0;
+        if (n && n->stage)
+            cairn_stage_rebase(n->stage, n->size, in);
         if (n)
             cairn_node_switch_locked(n, 0, &version);
     } else if (S_ISLNK(in->mode) && !cairn_version_equal(&version, &in->version)) {

@@ -114,8 +114,8 @@ static int record_copy(uint64_t from_content, uint64_t from_off, struct cairn_no
         struct cairn_version version = cairn_version_of(after);
         err = cairn_meta_put_inode(s->meta, &in);
         cairn_node_switch_locked(to, in.content, &version);
-        if (to->stage) {
-            /* It was empty, or the copy would not have been made. */
+        if (to->stage && !to->stage->dirty) {
+            /* It was empty when the copy began; what was written since lies over it. */
             to->stage->size = to->stage->base_limit = after->size;
             to->stage->mtime_ns = to->stage->ctime_ns = in.mtime_ns;
         }
@@ -166,14 +166,17 @@ ssize_t cairn_copy_range(struct cairn_node *from, uint64_t from_off, struct cair
     len = min_u64(len, size - from_off);
 
     struct origin_file *src = NULL, *dst = NULL;
-    struct origin_stat st;
+    struct origin_stat st = {0}, to_st = {0};
     uint64_t done = 0;
     err = open_node(from, c, O_RDONLY, &src, &st);
-    struct cairn_version now = cairn_version_of(&st);
-    if (!err && !cairn_version_equal(&now, &version))
-        err = -EXDEV; /* another file by now: the slow way sorts it out */
     if (!err)
-        err = open_node(to, c, O_RDWR, &dst, NULL);
+        err = open_node(to, c, O_RDWR, &dst, &to_st);
+    struct cairn_version now = cairn_version_of(&st), to_now = cairn_version_of(&to_st);
+    pthread_mutex_lock(&to->lock);
+    bool known = cairn_version_equal(&now, &version) && cairn_version_equal(&to_now, &to->version);
+    pthread_mutex_unlock(&to->lock);
+    if (!err && !known)
+        err = -EXDEV; /* another file by now: the slow way sorts it out */
     while (!err && done < len) {
         struct origin_call call = {.deadline_ns = cairn_now_ns() + s->timeout_ns,
                                    .cancelled = c->cancelled,

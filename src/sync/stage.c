@@ -131,6 +131,31 @@ int cairn_stage_sent(struct cairn_stage *st)
     return cairn_extents_count(&st->kept) ? 0 : -ENODATA;
 }
 
+void cairn_stage_rebase(struct cairn_stage *st, uint64_t old_size, const struct cairn_inode *in)
+{
+    cairn_extents_clear(&st->kept); /* of the content that was */
+    if (!st->dirty) {
+        st->size = st->base_limit = in->size;
+        st->atime_ns = in->atime_ns;
+        st->mtime_ns = in->mtime_ns;
+        st->ctime_ns = in->ctime_ns;
+        return;
+    }
+    if (st->base_limit < old_size) { /* it was cut here */
+        st->base_limit = min_u64(st->base_limit, in->size);
+        return;
+    }
+    if (st->size == old_size) {
+        struct cairn_extent e = {0};
+        for (uint64_t pos = 0; cairn_extents_next(&st->map, pos, &e); pos = e.end)
+            ;
+        st->size = max_u64(in->size, e.end);
+    } else {
+        st->size = max_u64(in->size, st->size);
+    }
+    st->base_limit = in->size;
+}
+
 void cairn_stage_settle(struct cairn_stage *st)
 {
     cairn_extents_clear(&st->kept);

@@ -35,6 +35,9 @@ int cairn_stage_truncate(struct cairn_stage *st, uint64_t size);
 int cairn_stage_zero(struct cairn_stage *st, uint64_t off, uint64_t len, bool extend);
 /* The origin has it all now: what was staged is part of the content, and kept for reading. */
 int cairn_stage_sent(struct cairn_stage *st);
+/* Somebody else changed the content beneath, which had `old_size` bytes and is now as `in` says:
+ * what was written here stays, a size that was not changed here follows. */
+void cairn_stage_rebase(struct cairn_stage *st, uint64_t old_size, const struct cairn_inode *in);
 /* The cache has what was kept. */
 void cairn_stage_settle(struct cairn_stage *st);
 

@@ -41,6 +41,7 @@ struct upload {
     struct snapshot snap;
     uint8_t *buf;
     bool durable, closing;
+    bool moved;                /* what lay beneath was another version already */
     struct origin_stat after;  /* the file at the origin when all was sent */
     struct cairn_edges edges;
 };
@@ -181,6 +182,8 @@ static int upload_in_place(struct upload *u)
     }
     if (err)
         goto out;
+    struct cairn_version found = cairn_version_of(&st);
+    u->moved = !cairn_version_equal(&found, &u->snap.base);
     uint64_t size = st.size;
     if (u->snap.base_limit < u->snap.base.size && u->snap.base_limit < size) {
         /* What was cut off must not come back when the file grows again. */
@@ -373,11 +376,27 @@ static bool has_xattrs(struct upload *u)
     return len < 0 && len != -EOPNOTSUPP;
 }
 
+/* A name that another gave it since we last looked would go on leading to the old file. */
+static bool has_more_names(struct upload *u)
+{
+    if (u->in.nlink > 1 || !origin_can(u->s->origin, ORIGIN_FILE_IDS))
+        return u->in.nlink > 1;
+    AUTO_FREE char *path = NULL;
+    struct origin_stat st;
+    struct origin_call c = short_call(u);
+    cairn_paths_begin(u->s);
+    int err = cairn_meta_path(u->s->meta, u->n->ino, &path);
+    if (!err)
+        err = origin_stat(u->s->origin, &c, path, &st);
+    cairn_paths_end(u->s);
+    return !err && st.nlink > 1;
+}
+
 static bool should_replace(struct upload *u)
 {
     const struct snapshot *sn = &u->snap;
     bool whole = sn->base_limit == 0;
-    if (!origin_can(u->s->origin, ORIGIN_ATOMIC_RENAME) || u->in.nlink > 1)
+    if (!origin_can(u->s->origin, ORIGIN_ATOMIC_RENAME))
         return false;
     if (whole) {
         if (!sn->base.size && sn->sent <= INPLACE_MOST)
@@ -388,7 +407,7 @@ static bool should_replace(struct upload *u)
             (copied > REPLACE_MOST && !origin_can(u->s->origin, ORIGIN_COPY_SHARES)))
             return false;
     }
-    return !has_xattrs(u);
+    return !has_more_names(u) && !has_xattrs(u);
 }
 
 /* --- the whole --- */
@@ -420,7 +439,7 @@ static int record(struct upload *u)
     struct cairn_inode in;
     int err = cairn_meta_inode(s->meta, n->ino, &in);
     if (!err) {
-        if (u->snap.base_limit == 0 || !n->content) {
+        if (u->snap.base_limit == 0 || !n->content || u->moved) {
             if (n->content)
                 cairn_meta_drop_content(s->meta, n->content);
             in.content = cairn_meta_new_content(s->meta);
@@ -441,11 +460,13 @@ static int record(struct upload *u)
         in.mode = mode; /* a chmod of ours may be newer than the answer */
         in.uid = uid;
         in.gid = gid;
-        in.size = u->snap.size;
+        in.size = u->moved ? u->after.size : u->snap.size;
         in.mtime_ns = u->snap.mtime_ns;
         in.ctime_ns = max_u64((uint64_t)u->snap.ctime_ns, (uint64_t)in.ctime_ns);
         in.atime_ns = u->snap.atime_ns;
         err = cairn_meta_put_inode(s->meta, &in);
+        if (u->moved)
+            cairn_stage_rebase(n->stage, u->snap.base.size, &in);
         cairn_node_switch_locked(n, in.content, &version);
     }
     cairn_meta_unlock(s->meta);
@@ -541,6 +562,8 @@ int cairn_upload(struct cairn_node *n, const struct origin_call *c, bool durable
     pthread_mutex_unlock(&n->lock);
     if (sent)
         cairn_node_unref(n); /* the caller has its own */
+    if (!err && u.moved && u.snap.base_limit) /* its cached pages are of the old one */
+        n->sync->listener.inode_changed(n->sync->listener.arg, n->ino, true);
     free(u.edges.entry);
     free(u.snap.extent);
     free(u.buf);
