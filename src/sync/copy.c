@@ -113,12 +113,9 @@ static int record_copy(uint64_t from_content, uint64_t from_off, struct cairn_no
         in.gid = gid;
         struct cairn_version version = cairn_version_of(after);
         err = cairn_meta_put_inode(s->meta, &in);
+        if (to->stage) /* it was empty when the copy began; what was written since lies over it */
+            cairn_stage_rebase(to->stage, to->size, &in);
         cairn_node_switch_locked(to, in.content, &version);
-        if (to->stage && !to->stage->dirty) {
-            /* It was empty when the copy began; what was written since lies over it. */
-            to->stage->size = to->stage->base_limit = after->size;
-            to->stage->mtime_ns = to->stage->ctime_ns = in.mtime_ns;
-        }
     }
     cairn_meta_unlock(s->meta);
     pthread_mutex_unlock(&to->lock);

@@ -40,13 +40,24 @@ static int hooked_stat(struct origin *o, const struct origin_call *c, const char
     return err;
 }
 
-/* The hook runs before any page is taken; after the names were marked as being listed. */
+struct page {
+    struct engine *e;
+    origin_list_fn *fn;
+    void *arg;
+};
+
+static int hooked_page(void *arg, const struct origin_entry *entries, size_t count)
+{
+    struct page *p = arg;
+    answered(p->e, "list");
+    return p->fn(p->arg, entries, count);
+}
+
 static int hooked_list(struct origin *o, const struct origin_call *c, const char *path,
                        origin_list_fn *fn, void *arg)
 {
-    struct engine *e = engine_of(o);
-    answered(e, "list");
-    return e->real->list(o, c, path, fn, arg);
+    struct page page = {engine_of(o), fn, arg};
+    return page.e->real->list(o, c, path, hooked_page, &page);
 }
 
 static ssize_t hooked_pread(struct origin *o, const struct origin_call *c, struct origin_file *f,
