@@ -292,6 +292,24 @@ static void take_sink(struct cairn_node *n, struct origin_file *f)
     cairn_source_unref(sink);
 }
 
+/* After a power cut the name must lead to the new file if that was synced: the old one is all that
+ * is left otherwise. Where a directory can't be synced the server sees to it. */
+static int sync_name(struct upload *u, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    AUTO_FREE char *dir = strndup(path, slash ? (size_t)(slash - path) : 0);
+    struct origin_file *f;
+    struct origin_call c = short_call(u);
+    if (!dir)
+        return -ENOMEM;
+    int err = origin_open(u->s->origin, &c, dir, O_RDONLY, 0, &f, NULL);
+    if (err)
+        return err == -EACCES || err == -ENOENT ? 0 : err;
+    err = origin_fsync(f, &c);
+    origin_close_file(f);
+    return err == -EINVAL || err == -EOPNOTSUPP ? 0 : err;
+}
+
 /* -EXDEV, and nothing done: this file has to be written in place. */
 static int upload_by_replacing(struct upload *u)
 {
@@ -348,6 +366,8 @@ static int upload_by_replacing(struct upload *u)
         err = origin_fstat(f, &c, &u->after);
     else if (origin_unlink(s->origin, &c, temp) < 0)
         id[0] = 0; /* the note stays, for the next mount */
+    if (!err && u->durable && origin_can(s->origin, ORIGIN_LOCAL))
+        err = sync_name(u, path);
     if (id[0])
         unlinkat(s->uploads_fd, id, 0);
     if (err)
@@ -516,8 +536,11 @@ int cairn_upload(struct cairn_node *n, const struct origin_call *c, bool durable
     while (n->uploading && !err)
         err = -pthread_cond_clockwait(&n->cond, &n->lock, CLOCK_MONOTONIC, &until);
     if (!err && (!n->stage || !n->stage->dirty || n->unlinked)) {
-        bool sync = durable && !n->unlinked;
+        bool sync = durable && !n->unlinked, given_up = n->unsent;
+        n->unsent = false;
         pthread_mutex_unlock(&n->lock);
+        if (given_up)
+            cairn_node_unref(n); /* its name went before it could be sent */
         return sync ? sync_only(&u) : 0;
     }
     if (!err)

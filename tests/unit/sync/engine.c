@@ -69,6 +69,14 @@ static ssize_t hooked_pread(struct origin *o, const struct origin_call *c, struc
     return n;
 }
 
+static int failing_pwrite(struct origin *o, const struct origin_call *c, struct origin_file *f,
+                          const void *buf, size_t len, uint64_t off)
+{
+    struct engine *e = engine_of(o);
+    int err = atomic_load(&e->write_error);
+    return err ? err : e->real->pwrite(o, c, f, buf, len, off);
+}
+
 /* --- what the kernel would hear --- */
 
 static void inode_changed(void *arg, uint64_t ino, bool data)
@@ -93,6 +101,7 @@ void engine_start(struct engine *e)
     e->ops.stat = hooked_stat;
     e->ops.list = hooked_list;
     e->ops.pread = hooked_pread;
+    e->ops.pwrite = failing_pwrite;
     o->ops = &e->ops;
 
     struct cairn_sync_config cfg = {.origin = o,

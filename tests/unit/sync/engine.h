@@ -27,6 +27,7 @@ struct engine {
     int64_t fresh_ns; /* for the next start; CAIRN_NEVER at first */
     engine_hook *hook; /* set while nothing is under way */
     void *hook_arg;
+    atomic_int write_error; /* what the origin says to each write; 0: it takes them */
     atomic_uint data_told, attr_told, names_told; /* what the listener heard */
 };
 

@@ -15,6 +15,7 @@
 #include "sync/copy.h"
 #include "sync/fresh.h"
 #include "sync/stage.h"
+#include "sync/tree.h"
 #include "sync/upload.h"
 #include "unit/seed.h"
 
@@ -371,6 +372,54 @@ static void closing_sends_what_was_left_open(void **state)
     engine_assert_origin(e, "f", data, MIB);
 }
 
+/* Leaves a file with bytes that the origin would not take. */
+static void write_in_vain(struct engine *e, const char *name, const uint8_t *data, size_t len)
+{
+    struct cairn_handle *h = engine_create(e, name, 0600);
+    engine_write(h, 0, data, len);
+    atomic_store(&e->write_error, -ENOSPC);
+    assert_int_equal(engine_flush(h, false, true), -ENOSPC);
+    assert_int_equal(engine_temp_names(e), 0);
+    atomic_store(&e->write_error, 0);
+    engine_drop(h);
+}
+
+static void failed_upload_is_sent_later(void **state)
+{
+    struct engine *e = *state;
+    uint64_t rng = test_seed();
+    const size_t size = 2 * MIB;
+    AUTO_FREE uint8_t *data = engine_bytes(&rng, size);
+    write_in_vain(e, "again", data, size);
+    engine_assert_file(e, "again", data, size, STEP); /* still to be read */
+    struct cairn_handle *h = engine_open(e, "again", true);
+    engine_close(h);
+    engine_assert_origin(e, "again", data, size);
+
+    write_in_vain(e, "end", data, size);
+    engine_stop(e);
+    engine_assert_origin(e, "end", data, size);
+    engine_start(e);
+}
+
+/* Under the address sanitizer it also shows that nothing is kept for ever. */
+static void failed_upload_is_forgotten_with_its_name(void **state)
+{
+    struct engine *e = *state;
+    uint64_t rng = test_seed();
+    struct origin_call c = cairn_sync_call(e->s);
+    AUTO_FREE uint8_t *data = engine_bytes(&rng, MIB);
+    write_in_vain(e, "f", data, MIB);
+    uint64_t ino = engine_ino(e, "f");
+    assert_int_equal(cairn_tree_unlink(e->s, &c, CAIRN_ROOT_INO, "f"), 0);
+    struct cairn_node *n = cairn_node_find(e->s, ino);
+    assert_non_null(n);
+    assert_int_equal(cairn_upload(n, &c, false, true), 0);
+    cairn_node_unref(n);
+    assert_null(cairn_node_find(e->s, ino));
+    assert_int_equal(access(engine_path(e, "f"), F_OK), -1);
+}
+
 /* --- copies --- */
 
 static ssize_t copy(struct cairn_handle *from, uint64_t from_off, struct cairn_handle *to,
@@ -473,6 +522,8 @@ int main(void)
         engine_test(xattrs_are_kept),
         engine_test(temp_names_of_a_crash_are_removed),
         engine_test(closing_sends_what_was_left_open),
+        engine_test(failed_upload_is_sent_later),
+        engine_test(failed_upload_is_forgotten_with_its_name),
         engine_test(copied_range_shares_its_chunks),
         engine_test(copy_into_a_changed_file_shows_the_other_change),
         engine_test(copy_after_a_write_takes_the_written_bytes),
