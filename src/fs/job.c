@@ -210,6 +210,8 @@ static void enlist(struct cairn_job *j)
     struct cairn_jobs *jobs = j->fs->jobs;
     j->submitted_ns = cairn_now_ns();
     cairn_count(&j->fs->metrics, CAIRN_JOBS, 1);
+    /* First: once the job is in the list the watchdog may answer, and the request is gone. */
+    fuse_req_interrupt_func(j->req, on_interrupt, j);
     pthread_mutex_lock(&jobs->lock);
     j->next = jobs->head;
     if (j->next)
@@ -218,7 +220,6 @@ static void enlist(struct cairn_job *j)
         pthread_cond_signal(&jobs->cond);
     jobs->head = j;
     pthread_mutex_unlock(&jobs->lock);
-    fuse_req_interrupt_func(j->req, on_interrupt, j);
 }
 
 void cairn_job_end(struct cairn_job *j)
