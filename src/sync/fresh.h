@@ -16,6 +16,9 @@ void cairn_fresh_free(struct cairn_sync *s);
 /* Begins to take events, if the origin has them. */
 int cairn_fresh_watch(struct cairn_sync *s);
 
+/* Waits for the event that is being followed, and follows none any more. */
+void cairn_fresh_stop(struct cairn_sync *s);
+
 /* How long the attributes, or the listing, may still be answered from the store, in ns; 0 = ask;
  * CAIRN_NEVER = until an event says otherwise. */
 int64_t cairn_fresh_left(struct cairn_sync *s, const struct cairn_inode *in);

@@ -178,15 +178,19 @@ static void probe(struct cairn_task *t)
     struct probe *p = container_of(t, struct probe, task);
     struct cairn_sync *s = p->s;
     free(p);
-    while (atomic_load(&s->stalled) && !atomic_load(&s->stopping)) {
-        struct origin_call c = {.deadline_ns = cairn_now_ns() + 5 * PROBE_NS,
-                                .cancelled = &s->stopping};
-        if (cairn_sync_answered(s, origin_health(s->origin, &c)) == 0)
-            break;
-        struct timespec pause = ns_to_timespec(PROBE_NS);
-        nanosleep(&pause, NULL);
-    }
-    atomic_store(&s->probing, false);
+    do {
+        while (atomic_load(&s->stalled) && !atomic_load(&s->stopping)) {
+            struct origin_call c = {.deadline_ns = cairn_now_ns() + 5 * PROBE_NS,
+                                    .cancelled = &s->stopping};
+            if (cairn_sync_answered(s, origin_health(s->origin, &c)) == 0)
+                break;
+            struct timespec pause = ns_to_timespec(PROBE_NS);
+            nanosleep(&pause, NULL);
+        }
+        atomic_store(&s->probing, false);
+        /* Who said meanwhile that the origin is silent again has left it to us. */
+    } while (atomic_load(&s->stalled) && !atomic_load(&s->stopping) &&
+             !atomic_exchange(&s->probing, true));
     cairn_nodes_each(s, send_unsent, s);
 }
 
@@ -229,6 +233,7 @@ void cairn_sync_close(struct cairn_sync *s)
     if (s->nodes && s->workers && s->background)
         cairn_nodes_each(s, send_unsent, s);
     atomic_store(&s->stopping, true);
+    cairn_fresh_stop(s);
     cairn_workers_free(s->workers);
     cairn_workers_free(s->fetchers);
     if (s->background)

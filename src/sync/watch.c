@@ -28,6 +28,8 @@ struct cairn_watch_queue {
     struct event *head, **tail;
     struct event *last; /* in the queue; NULL if that is empty */
     bool running;
+    bool stopped;
+    pthread_cond_t cond; /* `running` has become false */
 };
 
 /* The directory itself changed: its names, times, links. */
@@ -55,7 +57,7 @@ static void drain_events(struct cairn_task *t)
     struct cairn_watch_queue *q = container_of(t, struct cairn_watch_queue, task);
     pthread_mutex_lock(&q->lock);
     struct event *e;
-    while ((e = q->head)) {
+    while (!q->stopped && (e = q->head)) {
         q->head = e->next;
         if (!q->head) {
             q->tail = &q->head;
@@ -67,6 +69,7 @@ static void drain_events(struct cairn_task *t)
         pthread_mutex_lock(&q->lock);
     }
     q->running = false;
+    pthread_cond_broadcast(&q->cond);
     pthread_mutex_unlock(&q->lock);
 }
 
@@ -120,7 +123,7 @@ static void on_event(void *arg, const struct origin_event *ev)
         q->tail = &e->next;
         q->last = e;
     }
-    bool start = e && !q->running;
+    bool start = e && !q->running && !q->stopped;
     if (start)
         q->running = true;
     pthread_mutex_unlock(&q->lock);
@@ -140,12 +143,25 @@ int cairn_fresh_new(struct cairn_sync *s)
     cairn_marks_init(&f->marks);
     pthread_mutex_init(&f->lock, NULL);
     pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->cond, NULL);
     q->tail = &q->head;
     q->sync = s;
     q->task.run = drain_events;
     f->events = q;
     s->fresh = f;
     return 0;
+}
+
+void cairn_fresh_stop(struct cairn_sync *s)
+{
+    if (!s->fresh)
+        return;
+    struct cairn_watch_queue *q = s->fresh->events;
+    pthread_mutex_lock(&q->lock);
+    q->stopped = true;
+    while (q->running)
+        pthread_cond_wait(&q->cond, &q->lock);
+    pthread_mutex_unlock(&q->lock);
 }
 
 void cairn_fresh_free(struct cairn_sync *s)
@@ -159,6 +175,7 @@ void cairn_fresh_free(struct cairn_sync *s)
         free(e);
     }
     pthread_mutex_destroy(&f->events->lock);
+    pthread_cond_destroy(&f->events->cond);
     free(f->events);
     cairn_name_set_free(&f->watched);
     cairn_marks_destroy(&f->marks);
