@@ -240,8 +240,8 @@ static void run_create(struct cairn_job *j)
     }
     if (!err)
         err = open_handle(j->fs, n, false, &o->fi);
-    if (!err)
-        err = cairn_node_attr(s, in.ino, &in);
+    if (!err && (err = cairn_node_attr(s, in.ino, &in)))
+        close_handle(cairn_handle_of(&o->fi));
     if (!cairn_job_claim(j)) {
         if (!err)
             close_handle(cairn_handle_of(&o->fi));
