@@ -167,7 +167,7 @@ static void run_fsyncdir(struct cairn_job *j)
     cairn_paths_begin(s);
     int err = cairn_meta_path(s->meta, j->ino, &path);
     if (!err)
-        err = origin_open(s->origin, &j->call, path, O_RDONLY, 0, &f, NULL);
+        err = origin_open(s->origin, &j->call, path, O_RDONLY | O_DIRECTORY, 0, &f, NULL);
     cairn_paths_end(s);
     if (!err) {
         err = origin_fsync(f, &j->call);

@@ -11,6 +11,7 @@
 #include "fs/notify.h"
 #include "sync/absorb.h"
 #include "sync/fresh.h"
+#include "sync/linger.h"
 #include "sync/path.h"
 #include "sync/stage.h"
 #include "sync/tree.h"
@@ -29,7 +30,6 @@ static bool for_writing(int flags)
 static void close_handle(struct cairn_handle *h)
 {
     struct cairn_node *n = h->node;
-    struct cairn_sync *s = n->sync;
     struct cairn_source *source = NULL, *sink = NULL;
     pthread_mutex_lock(&n->lock);
     n->opens--;
@@ -37,21 +37,18 @@ static void close_handle(struct cairn_handle *h)
     if (!n->writers)
         sink = STEAL(n->sink);
     cairn_absorb_release_locked(n);
-    if (!n->opens) {
-        source = STEAL(n->source);
+    bool last = !n->opens;
+    if (last)
         cairn_carry_end_locked(n);
-    }
-    bool gone = n->unlinked && !n->opens;
+    if (last && !n->unlinked)
+        source = STEAL(n->source);
+    bool gone = last && n->unlinked;
     pthread_mutex_unlock(&n->lock);
-    if (gone) {
-        struct cairn_inode in;
-        cairn_meta_lock(s->meta);
-        if (cairn_meta_inode(s->meta, n->ino, &in) == 0 && !in.parent)
-            cairn_meta_del_inode(s->meta, n->ino);
-        cairn_meta_unlock(s->meta);
-    }
+    if (gone && !cairn_linger(n))
+        cairn_node_gone(n);
     cairn_source_unref(source);
     cairn_source_unref(sink);
+    cairn_linger_end(n->sync, false);
     cairn_handle_unref(h);
 }
 

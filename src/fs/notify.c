@@ -25,6 +25,7 @@ struct note {
 struct cairn_notifier {
     struct cairn_fs *fs;
     pthread_t thread;
+    bool started; /* set before any other thread could stop it */
     pthread_mutex_t lock;
     pthread_cond_t cond; /* the queue is not empty, or stopping */
     /* under lock */
@@ -126,19 +127,23 @@ int cairn_notifier_new(struct cairn_notifier **ret, struct cairn_fs *fs)
     n->tail = &n->head;
     pthread_mutex_init(&n->lock, NULL);
     pthread_cond_init(&n->cond, NULL);
-    int err = pthread_create(&n->thread, NULL, notify_thread, n);
-    if (err) {
-        free(n);
-        return -err;
-    }
-    pthread_setname_np(n->thread, "cairn-notify");
     *ret = n;
+    return 0;
+}
+
+int cairn_notifier_start(struct cairn_notifier *n)
+{
+    int err = pthread_create(&n->thread, NULL, notify_thread, n);
+    if (err)
+        return -err;
+    pthread_setname_np(n->thread, "cairn-notify");
+    n->started = true;
     return 0;
 }
 
 void cairn_notifier_stop(struct cairn_notifier *n)
 {
-    if (!n)
+    if (!n || !n->started)
         return;
     pthread_mutex_lock(&n->lock);
     n->stopping = true;

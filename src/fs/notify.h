@@ -12,7 +12,9 @@
 
 #include "fs/fs.h"
 
+/* Queues until it is started, which needs fs->se. */
 int cairn_notifier_new(struct cairn_notifier **ret, struct cairn_fs *fs);
+int cairn_notifier_start(struct cairn_notifier *n);
 /* Ends the thread; what is queued from now on is dropped. NULL is allowed. */
 void cairn_notifier_stop(struct cairn_notifier *n);
 void cairn_notifier_free(struct cairn_notifier *n); /* stopped; NULL is allowed */

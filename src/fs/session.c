@@ -266,6 +266,8 @@ int cairn_session_run(const struct cairn_config *cfg, cairn_ready_fn *ready, voi
         err = open_sync(s, dir, &why);
     if (!err)
         err = mount_session(s, &why);
+    if (!err)
+        err = cairn_notifier_start(s->fs.notifier);
     if (!err) {
         fuse_set_signal_handlers(s->fs.se);
         err = serve(s);

@@ -394,7 +394,7 @@ static int file_open(struct origin *o, const struct origin_call *c, const char *
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
-    if (!S_ISREG(st.st_mode))
+    if (!S_ISREG(st.st_mode) && !(flags & O_DIRECTORY))
         return S_ISDIR(st.st_mode) ? -EISDIR : -ENXIO;
     struct origin_file *file = file_new(o, fd);
     if (!file)

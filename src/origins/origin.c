@@ -90,7 +90,8 @@ int origin_open(struct origin *o, const struct origin_call *c, const char *path,
                 uint32_t mode, struct origin_file **ret, struct origin_stat *ret_stat)
 {
     CHECK(o, open, path);
-    if (flags & ~(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC) || (flags & O_ACCMODE) == O_ACCMODE)
+    if (flags != (O_RDONLY | O_DIRECTORY) &&
+        (flags & ~(O_ACCMODE | O_CREAT | O_EXCL | O_TRUNC) || (flags & O_ACCMODE) == O_ACCMODE))
         return -EINVAL;
     return o->ops->open(o, c, path, flags, mode, ret, ret_stat);
 }

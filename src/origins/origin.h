@@ -160,7 +160,8 @@ struct origin_ops {
     int (*statfs)(struct origin *o, const struct origin_call *c, struct statvfs *ret);
 
     /* flags: O_RDONLY, O_WRONLY or O_RDWR, with O_CREAT, O_EXCL, O_TRUNC; a symlink as the last
-     * component is -ELOOP. A file created gets `mode` exactly (no umask). ret_stat may be NULL. */
+     * component is -ELOOP. A file created gets `mode` exactly (no umask). ret_stat may be NULL.
+     * O_RDONLY | O_DIRECTORY opens a directory, for origin_fsync alone; not every driver can. */
     int (*open)(struct origin *o, const struct origin_call *c, const char *path, int flags,
                 uint32_t mode, struct origin_file **ret, struct origin_stat *ret_stat);
     int (*mkdir)(struct origin *o, const struct origin_call *c, const char *path, uint32_t mode);

@@ -35,6 +35,11 @@ struct cairn_node {
     uint64_t ino;
     pthread_mutex_t lock;
     pthread_cond_t cond;        /* `uploading` or `absorbing` has become false */
+    atomic_bool replaced;       /* its last name was given to another file at the origin */
+    /* under the sync's linger_lock */
+    bool lingers;
+    int64_t linger_until_ns;
+    struct cairn_node *next_lingering;
     /* under lock */
     bool loaded;
     uint64_t content;           /* the manifest that reads use; 0 = none yet */

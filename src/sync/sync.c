@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "sync/fresh.h"
+#include "sync/linger.h"
 #include "sync/node.h"
 #include "sync/stage.h"
 #include "sync/upload.h"
@@ -77,6 +78,7 @@ int cairn_sync_open(struct cairn_sync **ret, const struct cairn_sync_config *cfg
     s->read_only = cfg->read_only;
     s->staging_fd = s->uploads_fd = -1;
     atomic_init(&s->sequence, (uint64_t)cairn_wall_ns());
+    pthread_mutex_init(&s->linger_lock, NULL);
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -234,6 +236,8 @@ void cairn_sync_close(struct cairn_sync *s)
         cairn_nodes_each(s, send_unsent, s);
     atomic_store(&s->stopping, true);
     cairn_fresh_stop(s);
+    if (s->nodes && s->meta)
+        cairn_linger_end(s, true);
     cairn_workers_free(s->workers);
     cairn_workers_free(s->fetchers);
     if (s->background)
@@ -249,5 +253,6 @@ void cairn_sync_close(struct cairn_sync *s)
     if (s->uploads_fd >= 0)
         close(s->uploads_fd);
     pthread_rwlock_destroy(&s->rename_lock);
+    pthread_mutex_destroy(&s->linger_lock);
     free(s);
 }

@@ -24,6 +24,7 @@
 #include "origins/origin.h"
 #include "sync/workers.h"
 
+struct cairn_node;
 struct cairn_nodes;
 struct cairn_fresh;
 
@@ -65,6 +66,9 @@ struct cairn_sync {
     struct cairn_workers *fetchers; /* windows; never wait for another task */
     struct cairn_workers *background; /* chunking of what was written, probes */
     struct cairn_listener listener;
+    pthread_mutex_t linger_lock;
+    struct cairn_node *lingering;   /* under linger_lock */
+    atomic_uint lingering_count;
     pthread_rwlock_t rename_lock;   /* held to read while a path is used, to write by renames */
     atomic_uint_fast64_t epoch;     /* what was checked in an earlier one is stale */
     int64_t fresh_ns;

@@ -302,7 +302,7 @@ static int sync_name(struct upload *u, const char *path)
     struct origin_call c = short_call(u);
     if (!dir)
         return -ENOMEM;
-    int err = origin_open(u->s->origin, &c, dir, O_RDONLY, 0, &f, NULL);
+    int err = origin_open(u->s->origin, &c, dir, O_RDONLY | O_DIRECTORY, 0, &f, NULL);
     if (err)
         return err == -EACCES || err == -ENOENT ? 0 : err;
     err = origin_fsync(f, &c);

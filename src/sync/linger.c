@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sync/linger.h"
+
+#include "base/clock.h"
+#include "base/util.h"
+
+#define LINGER_NS (1 * NSEC_PER_SEC)
+
+bool cairn_linger(struct cairn_node *n)
+{
+    struct cairn_sync *s = n->sync;
+    if (!n->replaced || atomic_load(&s->stopping))
+        return false;
+    pthread_mutex_lock(&s->linger_lock);
+    n->linger_until_ns = cairn_now_ns() + LINGER_NS;
+    if (!n->lingers) {
+        n->lingers = true;
+        n->next_lingering = s->lingering;
+        s->lingering = cairn_node_ref(n);
+        atomic_fetch_add(&s->lingering_count, 1);
+    }
+    pthread_mutex_unlock(&s->linger_lock);
+    return true;
+}
+
+void cairn_linger_end(struct cairn_sync *s, bool all)
+{
+    if (!atomic_load_explicit(&s->lingering_count, memory_order_relaxed))
+        return;
+    int64_t now = cairn_now_ns();
+    struct cairn_node *ended = NULL;
+    pthread_mutex_lock(&s->linger_lock);
+    for (struct cairn_node **p = &s->lingering; *p;) {
+        struct cairn_node *n = *p;
+        if (all || n->linger_until_ns <= now) {
+            *p = n->next_lingering;
+            n->lingers = false;
+            n->next_lingering = ended;
+            ended = n;
+            atomic_fetch_sub(&s->lingering_count, 1);
+        } else {
+            p = &n->next_lingering;
+        }
+    }
+    pthread_mutex_unlock(&s->linger_lock);
+    while (ended) {
+        struct cairn_node *n = ended;
+        ended = n->next_lingering;
+        if (!n->opens) /* else its close decides again */
+            cairn_node_gone(n);
+        cairn_node_unref(n);
+    }
+}
+
+void cairn_node_gone(struct cairn_node *n)
+{
+    struct cairn_sync *s = n->sync;
+    struct cairn_inode in;
+    pthread_mutex_lock(&n->lock);
+    struct cairn_source *source = STEAL(n->source);
+    pthread_mutex_unlock(&n->lock);
+    cairn_source_unref(source);
+    cairn_meta_lock(s->meta);
+    if (cairn_meta_inode(s->meta, n->ino, &in) == 0 && !in.parent)
+        cairn_meta_del_inode(s->meta, n->ino);
+    cairn_meta_unlock(s->meta);
+}
