@@ -148,7 +148,13 @@ int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct 
     return cairn_meta_put_inode(s->meta, in);
 }
 
-static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *name, bool replaced,
+enum why {
+    WHY_GONE,     /* it is no longer there */
+    WHY_REPLACED, /* it leads to another node */
+    WHY_OURS,     /* taken away by the kernel's request: the kernel knows the inode */
+};
+
+static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *name, enum why why,
                             struct cairn_changes *changes);
 
 static int first_name(void *arg, const struct cairn_dirent *e)
@@ -163,15 +169,15 @@ static int drop_children_locked(struct cairn_sync *s, uint64_t dir, struct cairn
     char name[CAIRN_NAME_MAX + 1];
     int r;
     while ((r = cairn_meta_readdir(s->meta, dir, 0, first_name, name)) == 1) {
-        r = drop_name_locked(s, dir, name, false, changes);
+        r = drop_name_locked(s, dir, name, WHY_GONE, changes);
         if (r)
             break;
     }
     return r;
 }
 
-/* The name leads nowhere any more, or (`replaced`) to another node. */
-static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *name, bool replaced,
+/* The name leads nowhere any more, or to another node. */
+static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *name, enum why why,
                             struct cairn_changes *changes)
 {
     uint64_t ino;
@@ -200,11 +206,14 @@ static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *n
     struct cairn_node *n = cairn_node_find(s, ino);
     bool open = n && (atomic_load(&n->opens) || n->lingers);
     if (n) {
-        atomic_store(&n->replaced, replaced);
+        atomic_store(&n->replaced, why == WHY_REPLACED);
         atomic_store(&n->unlinked, true);
     }
     in.nlink = 0;
-    err = open ? cairn_meta_put_inode(s->meta, &in) : cairn_meta_del_inode(s->meta, ino);
+    /* What the kernel knows may still be asked about, through a directory's descriptor, say; its
+     * FORGET ends it. */
+    err = open || why == WHY_OURS ? cairn_meta_put_inode(s->meta, &in)
+                                  : cairn_meta_del_inode(s->meta, ino);
     cairn_node_unref(n);
     return err;
 }
@@ -236,7 +245,7 @@ int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t
         /* What was written here and not yet sent must not vanish with the name. */
         if (n && n->stage && n->uploading)
             return *ret_ino = ino, 0;
-        err = drop_name_locked(s, parent, name, st != NULL, changes);
+        err = drop_name_locked(s, parent, name, st ? WHY_REPLACED : WHY_GONE, changes);
         if (err)
             return err;
         have = false;
@@ -292,7 +301,7 @@ void cairn_fresh_forget_name_locked(struct cairn_sync *s, uint64_t parent, const
     cairn_mark_name(&s->fresh->marks, parent, name);
     if (cairn_meta_lookup(s->meta, parent, name, &ino) == 0) {
         cairn_mark_inode(&s->fresh->marks, ino);
-        drop_name_locked(s, parent, name, false, &changes);
+        drop_name_locked(s, parent, name, WHY_OURS, &changes);
     }
     free(changes.item); /* the kernel learns it from the reply to its own request */
 }
