@@ -23,29 +23,30 @@ bool cairn_linger(struct cairn_node *n)
     return true;
 }
 
+/* Takes one off the list whose time has come; NULL if there is none. */
+static struct cairn_node *take_ended(struct cairn_sync *s, int64_t now, bool all)
+{
+    pthread_mutex_lock(&s->linger_lock);
+    struct cairn_node **p = &s->lingering, *n;
+    while ((n = *p) && !all && n->linger_until_ns > now)
+        p = &n->next_lingering;
+    if (n) {
+        *p = n->next_lingering;
+        n->lingers = false;
+        atomic_fetch_sub(&s->lingering_count, 1);
+    }
+    pthread_mutex_unlock(&s->linger_lock);
+    return n;
+}
+
 void cairn_linger_end(struct cairn_sync *s, bool all)
 {
     if (!atomic_load_explicit(&s->lingering_count, memory_order_relaxed))
         return;
     int64_t now = cairn_now_ns();
-    struct cairn_node *ended = NULL;
-    pthread_mutex_lock(&s->linger_lock);
-    for (struct cairn_node **p = &s->lingering; *p;) {
-        struct cairn_node *n = *p;
-        if (all || n->linger_until_ns <= now) {
-            *p = n->next_lingering;
-            n->lingers = false;
-            n->next_lingering = ended;
-            ended = n;
-            atomic_fetch_sub(&s->lingering_count, 1);
-        } else {
-            p = &n->next_lingering;
-        }
-    }
-    pthread_mutex_unlock(&s->linger_lock);
-    while (ended) {
-        struct cairn_node *n = ended;
-        ended = n->next_lingering;
+    struct cairn_node *n;
+    /* One by one: what is off the list may be put on it again meanwhile. */
+    while ((n = take_ended(s, now, all))) {
         if (!n->opens) /* else its close decides again */
             cairn_node_gone(n);
         cairn_node_unref(n);

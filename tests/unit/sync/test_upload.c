@@ -274,6 +274,21 @@ static void rewritten_file_is_replaced(void **state)
     engine_assert_file(e, "f", data, MIB, STEP);
 }
 
+static void synced_rewrite_arrives(void **state)
+{
+    struct engine *e = *state;
+    uint64_t rng = test_seed();
+    AUTO_FREE uint8_t *data = engine_bytes(&rng, 2 * MIB);
+    engine_put(e, "f", data, 1000);
+    struct cairn_handle *h = engine_open(e, "f", true);
+    engine_truncate(h, 0);
+    engine_write(h, 0, data, 2 * MIB);
+    assert_int_equal(engine_flush(h, true, false), 0);
+    engine_assert_origin(e, "f", data, 2 * MIB);
+    engine_close(h);
+    assert_int_equal(engine_temp_names(e), 0);
+}
+
 static void owner_is_kept(void **state)
 {
     struct engine *e = *state;
@@ -516,6 +531,7 @@ int main(void)
         engine_test(edit_of_a_changed_file_shows_the_other_change),
         engine_test(edit_keeps_what_another_appended),
         engine_test(rewritten_file_is_replaced),
+        engine_test(synced_rewrite_arrives),
         engine_test(owner_is_kept),
         engine_test(hard_links_stay_one_file),
         engine_test(new_hard_link_stays_one_file),
