@@ -39,7 +39,8 @@ bench:
 	@scripts/packages build bench
 	@test -e build-release/build.ninja || meson setup build-release --buildtype=release
 	@ninja -C build-release
-	@CAIRNFS=$(CURDIR)/build-release/src/cairnfs bench/peers.sh
+	@CAIRNFS=$(CURDIR)/build-release/src/cairnfs CAIRN_TOOL=$(CURDIR)/build-release/tests/mount/tool \
+		bench/peers.sh
 
 lint:
 	@scripts/packages build test lint
