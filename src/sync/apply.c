@@ -89,19 +89,32 @@ static void copy_stat(struct cairn_sync *s, struct cairn_inode *in, const struct
     in->flags |= CAIRN_INODE_KNOWN;
 }
 
-/*
- * May the name keep its inode? A file that was replaced by another keeps it if nobody has it open
- * and it has no other name: who has just looked it up and is about to open it then gets the new
- * content, not an error.
- */
-static bool same_node(const struct cairn_node *n, const struct cairn_inode *in,
-                      const struct origin_stat *st)
+static bool same_node(const struct cairn_inode *in, const struct origin_stat *st)
 {
-    if ((in->mode & S_IFMT) != (st->mode & S_IFMT))
-        return false;
-    if (!in->fileid || !st->fileid || in->fileid == st->fileid)
-        return true;
-    return S_ISREG(in->mode) && in->nlink <= 1 && !(n && (n->opens || n->stage));
+    return (in->mode & S_IFMT) == (st->mode & S_IFMT) &&
+           (!in->fileid || !st->fileid || in->fileid == st->fileid);
+}
+
+static bool is_open(struct cairn_sync *s, uint64_t ino)
+{
+    struct cairn_node *n = cairn_node_find(s, ino);
+    bool open = n && atomic_load(&n->opens);
+    cairn_node_unref(n);
+    return open;
+}
+
+/*
+ * A file that was replaced by another keeps its inode if nobody has either open and neither has
+ * other names: who has just looked it up and is about to open it then gets the new content, not an
+ * error. The name from which the other came is about to be found gone.
+ */
+static bool may_take_over(struct cairn_sync *s, const struct cairn_node *n,
+                          const struct cairn_inode *in, const struct origin_stat *st)
+{
+    uint64_t other;
+    return S_ISREG(in->mode) && S_ISREG(st->mode) && in->nlink <= 1 && st->nlink <= 1 &&
+           !(n && (n->opens || n->stage)) &&
+           (cairn_meta_by_fileid(s->meta, st->fileid, &other) || !is_open(s, other));
 }
 
 void cairn_fresh_own_stat(struct cairn_sync *s, struct cairn_inode *in,
@@ -226,7 +239,7 @@ static bool find_other_name(struct cairn_sync *s, const struct origin_stat *st,
     if (!st->fileid || S_ISDIR(st->mode) || cairn_meta_by_fileid(s->meta, st->fileid, &ino) ||
         cairn_meta_inode(s->meta, ino, ret))
         return false;
-    return same_node(NULL, ret, st) && ret->fileid == st->fileid && ret->parent &&
+    return same_node(ret, st) && ret->parent &&
            (st->nlink > 1 || (ret->size == st->size && ret->mtime_ns == st->mtime_ns));
 }
 
@@ -241,7 +254,8 @@ int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t
     if (err && err != -ENOENT)
         return err;
     bool have = !err && cairn_meta_inode(s->meta, ino, &in) == 0;
-    if (!err && (!st || !have || stamp.replaced || !same_node(n, &in, st))) {
+    if (!err && (!st || !have || stamp.replaced ||
+                 !(same_node(&in, st) || may_take_over(s, n, &in, st)))) {
         /* What was written here and not yet sent must not vanish with the name. */
         if (n && n->stage && n->uploading)
             return *ret_ino = ino, 0;
