@@ -64,6 +64,16 @@ void cairn_fresh_mark_name(struct cairn_sync *s, uint64_t parent, const char *na
     cairn_mark_name(&s->fresh->marks, parent, name);
 }
 
+void cairn_fresh_change_begin(struct cairn_sync *s, uint64_t parent, const char *name)
+{
+    cairn_marks_change_begin(&s->fresh->marks, parent, name);
+}
+
+void cairn_fresh_change_end(struct cairn_sync *s, uint64_t parent, const char *name)
+{
+    cairn_marks_change_end(&s->fresh->marks, parent, name);
+}
+
 void cairn_fresh_mark_inode(struct cairn_sync *s, uint64_t ino)
 {
     cairn_mark_inode(&s->fresh->marks, ino);
@@ -116,7 +126,8 @@ static int apply_one(struct cairn_sync *s, uint64_t parent, const char *name,
     struct cairn_changes changes = {0};
     struct cairn_node *n = lock_name(s, parent, name);
     int err = -EAGAIN;
-    if (marks == marks_now(s, parent, name))
+    if (marks == marks_now(s, parent, name) &&
+        !cairn_marks_changing(&s->fresh->marks, parent, name))
         err = cairn_apply_name_locked(s, n, parent, name, st, stamp, &changes, ret_ino);
     unlock_name(s, n);
     cairn_changes_tell(s, &changes);
@@ -242,6 +253,13 @@ struct listing {
     uint32_t subdirs;
 };
 
+/* Has the name changed by our own doing since the listing began, or is it just changing? */
+static bool overtaken(struct listing *l, const char *name)
+{
+    struct cairn_marks *m = &l->s->fresh->marks;
+    return cairn_marks_listing_has(m, &l->marked, name) || cairn_marks_changing(m, l->dir, name);
+}
+
 static int take_page(void *arg, const struct origin_entry *entries, size_t count)
 {
     struct listing *l = arg;
@@ -258,7 +276,7 @@ static int take_page(void *arg, const struct origin_entry *entries, size_t count
         if (cairn_is_temp_name(e->name) || strlen(e->name) > CAIRN_NAME_MAX)
             continue;
         err = cairn_name_set_add(&l->seen, cairn_name_hash(l->dir, e->name));
-        if (err || cairn_marks_listing_has(&s->fresh->marks, &l->marked, e->name))
+        if (err || overtaken(l, e->name))
             continue;
         l->subdirs += S_ISDIR(e->stat.mode);
         struct cairn_node *n = NULL;
@@ -282,7 +300,7 @@ static int take_page(void *arg, const struct origin_entry *entries, size_t count
         struct cairn_node *n = lock_name(s, l->dir, e->name);
         struct cairn_changes c = {0};
         /* An open file is asked about by itself when its time has come. */
-        if (!cairn_marks_listing_has(&s->fresh->marks, &l->marked, e->name) && !(n && n->opens))
+        if (!overtaken(l, e->name) && !(n && n->opens))
             err = cairn_apply_name_locked(s, n, l->dir, e->name, &e->stat, l->stamp, &c, &ino);
         unlock_name(s, n);
         cairn_changes_tell(s, &c);
@@ -324,7 +342,7 @@ static int drop_vanished(struct listing *l)
             struct cairn_changes changes = {0};
             struct cairn_node *n = lock_name(s, l->dir, v.name[i]);
             uint64_t ino;
-            if (!cairn_marks_listing_has(&s->fresh->marks, &l->marked, v.name[i]))
+            if (!overtaken(l, v.name[i]))
                 cairn_apply_name_locked(s, n, l->dir, v.name[i], NULL, l->stamp, &changes, &ino);
             unlock_name(s, n);
             cairn_changes_tell(s, &changes);

@@ -36,6 +36,10 @@ int cairn_fresh_list(struct cairn_sync *s, const struct origin_call *c, uint64_t
 void cairn_fresh_mark_name(struct cairn_sync *s, uint64_t parent, const char *name);
 void cairn_fresh_mark_inode(struct cairn_sync *s, uint64_t ino);
 
+/* Around a change of our own, from before it is made at the origin until the store has it. */
+void cairn_fresh_change_begin(struct cairn_sync *s, uint64_t parent, const char *name);
+void cairn_fresh_change_end(struct cairn_sync *s, uint64_t parent, const char *name);
+
 /* A new node that we made at the origin: into the store under this name, which is free or is
  * replaced. Marks the name. The store's write lock must not be held. */
 int cairn_fresh_adopt(struct cairn_sync *s, uint64_t parent, const char *name,

@@ -49,6 +49,27 @@ void cairn_mark_inode(struct cairn_marks *m, uint64_t ino)
     atomic_fetch_add(slot_of(m, hash_of_inode(ino)), 1);
 }
 
+static atomic_uint *changing_of(struct cairn_marks *m, uint64_t dir, const char *name)
+{
+    return &m->changing[cairn_name_hash(dir, name) & (CAIRN_MARK_SLOTS - 1)];
+}
+
+void cairn_marks_change_begin(struct cairn_marks *m, uint64_t dir, const char *name)
+{
+    atomic_fetch_add(changing_of(m, dir, name), 1);
+}
+
+void cairn_marks_change_end(struct cairn_marks *m, uint64_t dir, const char *name)
+{
+    cairn_mark_name(m, dir, name);
+    atomic_fetch_sub(changing_of(m, dir, name), 1);
+}
+
+bool cairn_marks_changing(struct cairn_marks *m, uint64_t dir, const char *name)
+{
+    return atomic_load(changing_of(m, dir, name));
+}
+
 uint64_t cairn_marks_of_name(struct cairn_marks *m, uint64_t dir, const char *name)
 {
     return atomic_load(slot_of(m, cairn_name_hash(dir, name)));

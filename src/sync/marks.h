@@ -17,6 +17,7 @@
 
 struct cairn_marks {
     atomic_uint_fast64_t slot[CAIRN_MARK_SLOTS];
+    atomic_uint changing[CAIRN_MARK_SLOTS]; /* names between a change at the origin and in the store */
     pthread_mutex_t lock;
     struct cairn_marked *listings; /* under lock */
 };
@@ -41,6 +42,12 @@ uint64_t cairn_name_hash(uint64_t dir, const char *name);
 
 void cairn_mark_name(struct cairn_marks *m, uint64_t dir, const char *name);
 void cairn_mark_inode(struct cairn_marks *m, uint64_t ino);
+
+/* From begin to end no answer about the name counts: whether the origin gave it before or after the
+ * change cannot be told. `end` marks. */
+void cairn_marks_change_begin(struct cairn_marks *m, uint64_t dir, const char *name);
+void cairn_marks_change_end(struct cairn_marks *m, uint64_t dir, const char *name);
+bool cairn_marks_changing(struct cairn_marks *m, uint64_t dir, const char *name);
 uint64_t cairn_marks_of_name(struct cairn_marks *m, uint64_t dir, const char *name);
 uint64_t cairn_marks_of_inode(struct cairn_marks *m, uint64_t ino);
 

@@ -87,9 +87,9 @@ static int settle_owner(struct cairn_sync *s, const struct origin_call *c, const
     return origin_stat(s->origin, c, path, st);
 }
 
-int cairn_tree_create(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
-                      const char *name, const struct cairn_maker *maker, struct cairn_inode *ret,
-                      struct cairn_node **ret_node)
+static int do_create(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                     const char *name, const struct cairn_maker *maker, struct cairn_inode *ret,
+                     struct cairn_node **ret_node)
 {
     struct cairn_maker who = *maker;
     AUTO_FREE char *path = NULL;
@@ -134,6 +134,16 @@ int cairn_tree_create(struct cairn_sync *s, const struct origin_call *c, uint64_
     return 0;
 }
 
+int cairn_tree_create(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                      const char *name, const struct cairn_maker *maker, struct cairn_inode *ret,
+                      struct cairn_node **ret_node)
+{
+    cairn_fresh_change_begin(s, parent, name);
+    int err = do_create(s, c, parent, name, maker, ret, ret_node);
+    cairn_fresh_change_end(s, parent, name);
+    return err;
+}
+
 /* After the origin has made `path`: owner, store, parent. */
 static int adopt_path(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
                       const char *name, const char *path, const struct cairn_maker *who,
@@ -148,8 +158,8 @@ static int adopt_path(struct cairn_sync *s, const struct origin_call *c, uint64_
     return err;
 }
 
-int cairn_tree_mkdir(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
-                     const char *name, const struct cairn_maker *maker, struct cairn_inode *ret)
+static int do_mkdir(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                    const char *name, const struct cairn_maker *maker, struct cairn_inode *ret)
 {
     struct cairn_maker who = *maker;
     AUTO_FREE char *path = NULL;
@@ -178,8 +188,17 @@ int cairn_tree_mkdir(struct cairn_sync *s, const struct origin_call *c, uint64_t
     return err;
 }
 
-int cairn_tree_mknod(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+int cairn_tree_mkdir(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
                      const char *name, const struct cairn_maker *maker, struct cairn_inode *ret)
+{
+    cairn_fresh_change_begin(s, parent, name);
+    int err = do_mkdir(s, c, parent, name, maker, ret);
+    cairn_fresh_change_end(s, parent, name);
+    return err;
+}
+
+static int do_mknod(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                    const char *name, const struct cairn_maker *maker, struct cairn_inode *ret)
 {
     struct cairn_maker who = *maker;
     AUTO_FREE char *path = NULL;
@@ -194,9 +213,18 @@ int cairn_tree_mknod(struct cairn_sync *s, const struct origin_call *c, uint64_t
     return err == -EOPNOTSUPP ? -EPERM : err; /* as mknod(2) says of such a filesystem */
 }
 
-int cairn_tree_symlink(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
-                       const char *name, const char *target, const struct cairn_maker *maker,
-                       struct cairn_inode *ret)
+int cairn_tree_mknod(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                     const char *name, const struct cairn_maker *maker, struct cairn_inode *ret)
+{
+    cairn_fresh_change_begin(s, parent, name);
+    int err = do_mknod(s, c, parent, name, maker, ret);
+    cairn_fresh_change_end(s, parent, name);
+    return err;
+}
+
+static int do_symlink(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                      const char *name, const char *target, const struct cairn_maker *maker,
+                      struct cairn_inode *ret)
 {
     struct cairn_maker who = *maker;
     AUTO_FREE char *path = NULL;
@@ -216,8 +244,18 @@ int cairn_tree_symlink(struct cairn_sync *s, const struct origin_call *c, uint64
     return err == -EOPNOTSUPP ? -EPERM : err;
 }
 
-int cairn_tree_link(struct cairn_sync *s, const struct origin_call *c, uint64_t ino,
-                    uint64_t parent, const char *name, struct cairn_inode *ret)
+int cairn_tree_symlink(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                       const char *name, const char *target, const struct cairn_maker *maker,
+                       struct cairn_inode *ret)
+{
+    cairn_fresh_change_begin(s, parent, name);
+    int err = do_symlink(s, c, parent, name, target, maker, ret);
+    cairn_fresh_change_end(s, parent, name);
+    return err;
+}
+
+static int do_link(struct cairn_sync *s, const struct origin_call *c, uint64_t ino, uint64_t parent,
+                   const char *name, struct cairn_inode *ret)
 {
     AUTO_FREE char *from = NULL;
     AUTO_FREE char *to = NULL;
@@ -228,8 +266,8 @@ int cairn_tree_link(struct cairn_sync *s, const struct origin_call *c, uint64_t 
         err = cairn_path_of_name(s, parent, name, &to);
     if (!err)
         err = cairn_sync_answered(s, origin_link(s->origin, c, from, to));
-    bool told = !err && (s->info->caps & ORIGIN_FILE_IDS) &&
-                origin_stat(s->origin, c, to, &st) == 0;
+    bool told =
+        !err && (s->info->caps & ORIGIN_FILE_IDS) && origin_stat(s->origin, c, to, &st) == 0;
     cairn_paths_end(s);
     if (err)
         return err == -ESTALE ? -ENOENT : err == -EOPNOTSUPP ? -EPERM : err;
@@ -261,6 +299,15 @@ int cairn_tree_link(struct cairn_sync *s, const struct origin_call *c, uint64_t 
         pthread_mutex_unlock(&n->lock);
     cairn_node_unref(n);
     parent_changed(s, c, parent, 0);
+    return err;
+}
+
+int cairn_tree_link(struct cairn_sync *s, const struct origin_call *c, uint64_t ino,
+                    uint64_t parent, const char *name, struct cairn_inode *ret)
+{
+    cairn_fresh_change_begin(s, parent, name);
+    int err = do_link(s, c, ino, parent, name, ret);
+    cairn_fresh_change_end(s, parent, name);
     return err;
 }
 
@@ -310,13 +357,19 @@ static int remove_name(struct cairn_sync *s, const struct origin_call *c, uint64
 int cairn_tree_unlink(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
                       const char *name)
 {
-    return remove_name(s, c, parent, name, false);
+    cairn_fresh_change_begin(s, parent, name);
+    int err = remove_name(s, c, parent, name, false);
+    cairn_fresh_change_end(s, parent, name);
+    return err;
 }
 
 int cairn_tree_rmdir(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
                      const char *name)
 {
-    return remove_name(s, c, parent, name, true);
+    cairn_fresh_change_begin(s, parent, name);
+    int err = remove_name(s, c, parent, name, true);
+    cairn_fresh_change_end(s, parent, name);
+    return err;
 }
 
 void cairn_tree_version_moved(struct cairn_sync *s, const struct origin_call *c, uint64_t ino,
@@ -389,8 +442,8 @@ static int rename_at_origin(struct cairn_sync *s, const struct origin_call *c, c
     return origin_rename(s->origin, c, from, to, flags);
 }
 
-int cairn_tree_rename(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
-                      const char *name, uint64_t new_parent, const char *new_name, unsigned flags)
+static int do_rename(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                     const char *name, uint64_t new_parent, const char *new_name, unsigned flags)
 {
     AUTO_FREE char *from = NULL;
     AUTO_FREE char *to = NULL;
@@ -421,8 +474,11 @@ int cairn_tree_rename(struct cairn_sync *s, const struct origin_call *c, uint64_
             other_name_moved(s, c, over);
         if (over && (flags & RENAME_EXCHANGE))
             cairn_tree_version_moved(s, c, over, from);
-        if (S_ISDIR(in.mode))
+        /* Two directories that were exchanged are noticed by the origin's events themselves. */
+        if (S_ISDIR(in.mode) && !S_ISDIR(over_in.mode))
             origin_watch_renamed(s->origin, from, to);
+        else if ((flags & RENAME_EXCHANGE) && S_ISDIR(over_in.mode) && !S_ISDIR(in.mode))
+            origin_watch_renamed(s->origin, to, from);
     }
     pthread_rwlock_unlock(&s->rename_lock);
     if (err)
@@ -436,6 +492,17 @@ int cairn_tree_rename(struct cairn_sync *s, const struct origin_call *c, uint64_
         parent_changed(s, c, new_parent, came - went);
     }
     return 0;
+}
+
+int cairn_tree_rename(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
+                      const char *name, uint64_t new_parent, const char *new_name, unsigned flags)
+{
+    cairn_fresh_change_begin(s, parent, name);
+    cairn_fresh_change_begin(s, new_parent, new_name);
+    int err = do_rename(s, c, parent, name, new_parent, new_name, flags);
+    cairn_fresh_change_end(s, new_parent, new_name);
+    cairn_fresh_change_end(s, parent, name);
+    return err;
 }
 
 /* --- attributes --- */
