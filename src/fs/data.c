@@ -106,10 +106,12 @@ static int stage_bytes(struct cairn_node *n, struct fuse_bufvec *in, uint64_t of
         out.buf[0].fd = n->stage->fd;
         out.buf[0].pos = (off_t)off;
         ssize_t len = fuse_buf_copy(&out, in, 0);
-        if (len < 0)
+        if (len < 0) {
             err = (int)len;
-        else
+            n->stage->writes++; /* some bytes may have arrived over older ones */
+        } else {
             err = cairn_stage_wrote(n->stage, off, (uint64_t)len);
+        }
         *ret_len = (size_t)len;
     }
     pthread_mutex_unlock(&n->lock);

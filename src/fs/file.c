@@ -93,7 +93,7 @@ static int open_handle(struct cairn_fs *fs, struct cairn_node *n, bool ask,
         return -ENOMEM;
     }
     pthread_mutex_lock(&n->lock);
-    int err = cairn_node_load_locked(n);
+    int err = n->gone ? -ESTALE : cairn_node_load_locked(n);
     if (!err && (fi->flags & O_TRUNC)) {
         err = cairn_stage_begin(n);
         if (!err && (n->stage->size || n->stage->base_limit))

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/util.h"
 #include "fs/job.h"
 #include "sync/node.h"
@@ -41,16 +42,20 @@ struct cairn_notifier {
 };
 
 /* FUSE_NOTIFY_INC_EPOCH of <linux/fuse.h>, which libfuse has no call for before 3.17. */
-static bool new_epoch(struct cairn_fs *fs)
+static bool has_epoch(const struct cairn_fs *fs)
+{
+    return fs->conn.proto_major == 7 && fs->conn.proto_minor >= 44;
+}
+
+static void new_epoch(struct cairn_fs *fs)
 {
     struct {
         uint32_t len;
         int32_t code;
         uint64_t unique;
     } msg = {.len = sizeof msg, .code = 8};
-    if (fs->conn.proto_major != 7 || fs->conn.proto_minor < 44)
-        return false;
-    return write(fuse_session_fd(fs->se), &msg, sizeof msg) == (ssize_t)sizeof msg;
+    if (write(fuse_session_fd(fs->se), &msg, sizeof msg) < 0 && errno != ENODEV)
+        log_debug("the kernel refused a new epoch: %s", strerror(errno));
 }
 
 /* Does a request under way hold what the note is about? */
@@ -67,8 +72,10 @@ static bool held(struct cairn_fs *fs, const struct note *e)
 /* False: later. */
 static bool tell(struct cairn_fs *fs, const struct note *e)
 {
-    if (e->entry && new_epoch(fs))
+    if (e->entry && has_epoch(fs)) {
+        new_epoch(fs);
         return true;
+    }
     if (held(fs, e))
         return false;
     /* ENOENT: the kernel did not know it. ENOSYS and the like: nothing to be done. */

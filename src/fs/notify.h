@@ -12,7 +12,7 @@
 
 #include "fs/fs.h"
 
-/* Queues until it is started, which needs fs->se. */
+/* Queues until it is started, which needs fs->se and fs->conn. */
 int cairn_notifier_new(struct cairn_notifier **ret, struct cairn_fs *fs);
 int cairn_notifier_start(struct cairn_notifier *n);
 /* Ends the thread; what is queued from now on is dropped. NULL is allowed. */

@@ -61,6 +61,10 @@ static void fs_init(void *userdata, struct fuse_conn_info *conn)
     conn->max_background = BACKGROUND;
     conn->congestion_threshold = BACKGROUND * 3 / 4;
     fs->conn = *conn;
+    /* Only now: what it may tell the kernel depends on what was agreed. */
+    int err = cairn_notifier_start(fs->notifier);
+    if (err)
+        log_error("the kernel will not be told of changes at the origin: %s", strerror(-err));
     report(s, 0, NULL);
 }
 
@@ -266,8 +270,6 @@ int cairn_session_run(const struct cairn_config *cfg, cairn_ready_fn *ready, voi
         err = open_sync(s, dir, &why);
     if (!err)
         err = mount_session(s, &why);
-    if (!err)
-        err = cairn_notifier_start(s->fs.notifier);
     if (!err) {
         fuse_set_signal_handlers(s->fs.se);
         err = serve(s);

@@ -106,14 +106,15 @@ static bool is_open(struct cairn_sync *s, uint64_t ino)
 /*
  * A file that was replaced by another keeps its inode if nobody has either open and neither has
  * other names: who has just looked it up and is about to open it then gets the new content, not an
- * error. The name from which the other came is about to be found gone.
+ * error. The name from which the other came is about to be found gone. It also keeps it if what
+ * was written to it here is not sent yet: that belongs under the name, whoever else wrote there.
  */
 static bool may_take_over(struct cairn_sync *s, const struct cairn_node *n,
                           const struct cairn_inode *in, const struct origin_stat *st)
 {
     uint64_t other;
     return S_ISREG(in->mode) && S_ISREG(st->mode) && in->nlink <= 1 && st->nlink <= 1 &&
-           !(n && (n->opens || n->stage)) &&
+           !(n && n->opens && !(n->stage && n->stage->dirty)) &&
            (cairn_meta_by_fileid(s->meta, st->fileid, &other) || !is_open(s, other));
 }
 
@@ -217,11 +218,12 @@ static int drop_name_locked(struct cairn_sync *s, uint64_t parent, const char *n
     }
     /* Found without its lock, which comes before the store's: the marks may be set without it. */
     struct cairn_node *n = cairn_node_find(s, ino);
-    bool open = n && (atomic_load(&n->opens) || n->lingers);
     if (n) {
         atomic_store(&n->replaced, why == WHY_REPLACED);
         atomic_store(&n->unlinked, true);
     }
+    /* After the mark: a close from now on sees it, and lets the record go. */
+    bool open = n && (atomic_load(&n->opens) || atomic_load(&n->lingers));
     in.nlink = 0;
     /* What the kernel knows may still be asked about, through a directory's descriptor, say; its
      * FORGET ends it. */

@@ -47,8 +47,7 @@ void cairn_linger_end(struct cairn_sync *s, bool all)
     struct cairn_node *n;
     /* One by one: what is off the list may be put on it again meanwhile. */
     while ((n = take_ended(s, now, all))) {
-        if (!n->opens) /* else its close decides again */
-            cairn_node_gone(n);
+        cairn_node_gone(n);
         cairn_node_unref(n);
     }
 }
@@ -58,6 +57,11 @@ void cairn_node_gone(struct cairn_node *n)
     struct cairn_sync *s = n->sync;
     struct cairn_inode in;
     pthread_mutex_lock(&n->lock);
+    if (n->opens) { /* opened again: its close decides anew */
+        pthread_mutex_unlock(&n->lock);
+        return;
+    }
+    n->gone = true;
     struct cairn_source *source = STEAL(n->source);
     pthread_mutex_unlock(&n->lock);
     cairn_source_unref(source);

@@ -37,7 +37,7 @@ struct cairn_node {
     pthread_cond_t cond;        /* `uploading` or `absorbing` has become false */
     atomic_bool replaced;       /* its last name was given to another file at the origin */
     /* under the sync's linger_lock */
-    bool lingers;
+    atomic_bool lingers;        /* may be read without it */
     int64_t linger_until_ns;
     struct cairn_node *next_lingering;
     /* under lock */
@@ -54,6 +54,7 @@ struct cairn_node {
     struct cairn_stage *stage;  /* what was written locally; NULL = nothing */
     bool uploading;
     bool absorbing;
+    bool gone;                  /* nameless, and let go of: not to be opened again */
     bool unsent;                /* the last upload failed: kept, with a reference, until it is sent */
     struct cairn_source *source; /* for reading `version` */
     struct cairn_source *sink;   /* for writing, from the creation of the file until its writers

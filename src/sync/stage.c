@@ -86,10 +86,10 @@ int cairn_stage_wrote(struct cairn_stage *st, uint64_t off, uint64_t len)
 
 int cairn_stage_truncate(struct cairn_stage *st, uint64_t size)
 {
-    cairn_extents_truncate(&st->map, size);
-    cairn_extents_truncate(&st->kept, size);
     if (size < st->size && ftruncate(st->fd, (off_t)size) < 0)
         return -errno;
+    cairn_extents_truncate(&st->map, size);
+    cairn_extents_truncate(&st->kept, size);
     st->base_limit = min_u64(st->base_limit, size);
     st->size = size;
     changed(st);

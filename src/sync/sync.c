@@ -165,6 +165,13 @@ static void send_unsent(void *arg, struct cairn_node *n)
         return;
     struct origin_call c = cairn_sync_call(s);
     int err = cairn_upload(n, &c, false, true);
+    pthread_mutex_lock(&n->lock);
+    bool kept = err && atomic_load(&s->closing) && n->unsent;
+    if (kept)
+        n->unsent = false;
+    pthread_mutex_unlock(&n->lock);
+    if (kept)
+        cairn_node_unref(n); /* the caller has its own */
     if (err && atomic_load(&s->closing))
         log_error("lost: what was written to inode %" PRIu64 " could not be sent: %s", n->ino,
                   strerror(-err));

@@ -139,14 +139,14 @@ static int finish_file(struct upload *u, struct origin_file *f, uint64_t size_no
         attr.mask |= ORIGIN_SET_SIZE;
     struct origin_call c = short_call(u);
     int err = origin_fsetattr(f, &c, &attr);
-    if ((err == -EPERM || err == -EACCES) && !more_mask) {
+    if ((err == -EPERM || err == -EACCES || err == -EOPNOTSUPP) && !more_mask) {
         /* Times may be set by the owner alone; the content arrived all the same. */
         attr.mask &= ORIGIN_SET_SIZE;
         err = attr.mask ? origin_fsetattr(f, &c, &attr) : 0;
     }
-    if (!err && u->durable)
+    if (!err && u->durable && origin_can(u->s->origin, ORIGIN_FSYNC))
         err = origin_fsync(f, &c);
-    return err == -EOPNOTSUPP ? 0 : err;
+    return err;
 }
 
 static int upload_in_place(struct upload *u)
@@ -222,7 +222,11 @@ static int note_temp(struct cairn_sync *s, const char *id, const char *temp)
     if (fd < 0)
         return -errno;
     size_t len = strlen(temp);
-    return write(fd, temp, len) == (ssize_t)len ? 0 : -EIO;
+    if (write(fd, temp, len) == (ssize_t)len)
+        return 0;
+    int err = errno ? -errno : -EIO;
+    unlinkat(s->uploads_fd, id, 0);
+    return err;
 }
 
 /* The unchanged ranges, copied on the server. */
@@ -529,12 +533,11 @@ int cairn_upload(struct cairn_node *n, const struct origin_call *c, bool durable
 {
     struct upload u = {
         .s = n->sync, .n = n, .call = c, .durable = durable, .closing = closing};
-    struct timespec until = ns_to_timespec(c->deadline_ns);
     int err = 0;
 
     pthread_mutex_lock(&n->lock);
-    while (n->uploading && !err)
-        err = -pthread_cond_clockwait(&n->cond, &n->lock, CLOCK_MONOTONIC, &until);
+    while (n->uploading) /* each of its calls has a deadline, so it ends */
+        pthread_cond_wait(&n->cond, &n->lock);
     if (!err && (!n->stage || !n->stage->dirty || n->unlinked)) {
         bool sync = durable && !n->unlinked, given_up = n->unsent;
         n->unsent = false;
