@@ -263,6 +263,7 @@ static void rewritten_file_is_replaced(void **state)
     assert_int_equal(chmod(engine_path(e, "f"), 0751), 0);
     /* Keeps the old inode's number from being given out again. */
     AUTO_CLOSE int fd = open(engine_path(e, "f"), O_RDONLY);
+    assert_true(fd >= 0);
     struct stat old = stat_of(e, "f");
 
     rewrite(e, "f", data, MIB);
