@@ -210,8 +210,12 @@ static void test_random_puts_match_a_model(void **state)
     unsigned size = (unsigned)(next_random(&seed) % UNITS);
     cairn_meta_lock(f->m);
     assert_ok(cairn_meta_clone_content(f->m, 7, 9, size * unit));
-    assert_int_equal(cairn_meta_clone_content(f->m, 7, 9, size * unit), -EEXIST);
+    int again = cairn_meta_clone_content(f->m, 7, 9, size * unit);
     cairn_meta_unlock(f->m);
+    /* So small a copy may be empty, which is as good as none. */
+    struct cairn_manifest_entry first;
+    bool any = cairn_meta_chunks(f->m, 9, 0, UINT64_MAX, &first, 1) > 0;
+    assert_int_equal(again, any ? -EEXIST : 0);
     compare(f->m, 7, mo, UNITS);
     for (unsigned i = 0; i < UNITS; i++) {
         const struct cairn_manifest_entry *x = &mo->entry[mo->at[i]];
