@@ -17,7 +17,6 @@
 #include "sync/tree.h"
 #include "sync/upload.h"
 
-#define ONE_REQUEST (128 * KIB) /* what the kernel reads at once, at least */
 #define QUICK_UPLOAD (256 * KIB) /* to a local disk: sooner done than handed to another thread */
 #define OPEN_TRIES 8 /* of a file that is replaced again and again */
 
@@ -52,26 +51,18 @@ static void close_handle(struct cairn_handle *h)
     cairn_handle_unref(h);
 }
 
-/*
- * Opens the origin's file along, so that who reads it to its end reads one version, whatever
- * replaces it from now on. -ESTALE: it is another version already. Not worth a question to a far
- * origin for a file that one request reads whole, nor possible while the origin is silent.
- */
-static bool wants_pin(struct cairn_fs *fs, struct cairn_node *n, int flags)
+/* Should the origin's file be opened along, so that who reads it to its end reads one version,
+ * whatever replaces it from now on? Not while the origin is silent. Needs n->lock. */
+static bool wants_pin_locked(struct cairn_node *n, int flags)
 {
-    struct cairn_sync *s = fs->sync;
-    if ((flags & O_TRUNC) || (flags & O_ACCMODE) == O_WRONLY || atomic_load(&s->stalled))
-        return false;
-    pthread_mutex_lock(&n->lock);
-    bool wants = cairn_node_load_locked(n) == 0 && !n->source && n->size &&
-                 ((s->info->caps & ORIGIN_LOCAL) || n->size > ONE_REQUEST);
-    pthread_mutex_unlock(&n->lock);
-    return wants;
+    return !(flags & O_TRUNC) && (flags & O_ACCMODE) != O_WRONLY &&
+           !atomic_load(&n->sync->stalled) && cairn_node_wants_pin_locked(n);
 }
 
-static int pin(struct cairn_fs *fs, struct cairn_node *n)
+/* -ESTALE: it is another version already. */
+static int pin(struct cairn_node *n)
 {
-    struct cairn_sync *s = fs->sync;
+    struct cairn_sync *s = n->sync;
     struct origin_call c = cairn_sync_call(s);
     cairn_paths_begin(s);
     int err = cairn_sync_answered(s, cairn_node_pin(n, &c));
@@ -80,6 +71,37 @@ static int pin(struct cairn_fs *fs, struct cairn_node *n)
         err = -ESTALE;
     /* Not to be read by us, perhaps, or a dead origin: what is cached must do. */
     return err == -ESTALE || err == -ETIMEDOUT ? err : 0;
+}
+
+/*
+ * Makes the node an open one. Not before it is pinned: a file that is replaced while it is just
+ * being opened keeps its inode, for its opener to get the new content. `ask`: may ask the origin.
+ */
+static int begin_open(struct cairn_node *n, bool writer, bool ask, int flags)
+{
+    pthread_mutex_lock(&n->lock);
+    int err = n->gone ? -ESTALE : cairn_node_load_locked(n);
+    for (unsigned i = 0; !err && ask && i < OPEN_TRIES && wants_pin_locked(n, flags); i++) {
+        uint64_t generation = n->generation;
+        pthread_mutex_unlock(&n->lock);
+        err = pin(n);
+        pthread_mutex_lock(&n->lock);
+        if (!err && n->gone)
+            err = -ESTALE;
+        if (n->generation == generation)
+            break; /* pinned, or not to be; else it was for a version of the past */
+    }
+    if (!err && (flags & O_TRUNC)) {
+        err = cairn_stage_begin(n);
+        if (!err && (n->stage->size || n->stage->base_limit))
+            err = cairn_stage_truncate(n->stage, 0);
+    }
+    if (!err) {
+        n->opens++;
+        n->writers += writer;
+    }
+    pthread_mutex_unlock(&n->lock);
+    return err;
 }
 
 /* Takes over the reference to the node. */
@@ -92,25 +114,9 @@ static int open_handle(struct cairn_fs *fs, struct cairn_node *n, bool ask,
         cairn_node_unref(n);
         return -ENOMEM;
     }
-    pthread_mutex_lock(&n->lock);
-    int err = n->gone ? -ESTALE : cairn_node_load_locked(n);
-    if (!err && (fi->flags & O_TRUNC)) {
-        err = cairn_stage_begin(n);
-        if (!err && (n->stage->size || n->stage->base_limit))
-            err = cairn_stage_truncate(n->stage, 0);
-    }
-    if (!err) {
-        n->opens++;
-        n->writers += writer;
-    }
-    pthread_mutex_unlock(&n->lock);
+    int err = begin_open(n, writer, ask, fi->flags);
     if (err) {
         cairn_handle_unref(h);
-        return err;
-    }
-    err = ask && wants_pin(fs, n, fi->flags) ? pin(fs, n) : 0;
-    if (err) {
-        close_handle(h);
         return err;
     }
     /* The kernel's pages and size are right, since each change is told to it; while it is just
@@ -186,7 +192,11 @@ static bool opens_here(struct cairn_fs *fs, uint64_t ino, int flags)
     if (fs->sync->info->caps & ORIGIN_LOCAL)
         return true;
     struct cairn_node *n = cairn_node_get(fs->sync, ino);
-    bool here = n && !wants_pin(fs, n, flags);
+    if (!n)
+        return false;
+    pthread_mutex_lock(&n->lock);
+    bool here = !wants_pin_locked(n, flags);
+    pthread_mutex_unlock(&n->lock);
     cairn_node_unref(n);
     return here;
 }

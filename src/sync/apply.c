@@ -95,6 +95,13 @@ static bool same_node(const struct cairn_inode *in, const struct origin_stat *st
            (!in->fileid || !st->fileid || in->fileid == st->fileid);
 }
 
+static bool same_attributes(const struct cairn_inode *a, const struct cairn_inode *b)
+{
+    return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->nlink == b->nlink &&
+           a->size == b->size && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns &&
+           cairn_version_equal(&a->version, &b->version);
+}
+
 static bool is_open(struct cairn_sync *s, uint64_t ino)
 {
     struct cairn_node *n = cairn_node_find(s, ino);
@@ -154,10 +161,7 @@ int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct 
     in->checked_epoch = stamp.epoch;
     if (memcmp(in, &old, sizeof old) == 0)
         return 0; /* an event of our own making, mostly */
-    if (data || ((old.flags & CAIRN_INODE_KNOWN) &&
-                 (old.mode != in->mode || old.uid != in->uid || old.gid != in->gid ||
-                  old.nlink != in->nlink || old.size != in->size || old.mtime_ns != in->mtime_ns ||
-                  old.ctime_ns != in->ctime_ns)))
+    if (data || ((old.flags & CAIRN_INODE_KNOWN) && !same_attributes(&old, in)))
         cairn_changes_inode(changes, in->ino, data);
     return cairn_meta_put_inode(s->meta, in);
 }
@@ -245,17 +249,36 @@ static bool find_other_name(struct cairn_sync *s, const struct origin_stat *st,
            (st->nlink > 1 || (ret->size == st->size && ret->mtime_ns == st->mtime_ns));
 }
 
+/* A node found under one more name. If the origin says that it has but one, it was moved: kept
+ * under an old name it would be mistaken for what is there by now. */
+static int add_name_locked(struct cairn_sync *s, const struct cairn_inode *found, uint64_t parent,
+                           const char *name, const struct origin_stat *st,
+                           struct cairn_changes *changes)
+{
+    struct cairn_inode in = *found;
+    int err = 0;
+    while (!err && st->nlink == 1 && in.parent) {
+        cairn_mark_name(&s->fresh->marks, in.parent, in.name);
+        cairn_changes_name(changes, in.parent, in.name);
+        err = cairn_meta_unlink(s->meta, in.parent, in.name, NULL, NULL);
+        if (!err)
+            err = cairn_meta_inode(s->meta, in.ino, &in);
+    }
+    return err ? err : cairn_meta_link(s->meta, parent, name, in.ino);
+}
+
 int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t parent,
                             const char *name, const struct origin_stat *st,
                             struct cairn_stamp stamp, struct cairn_changes *changes,
                             uint64_t *ret_ino)
 {
-    struct cairn_inode in;
+    struct cairn_inode in, before;
     uint64_t ino;
     int err = cairn_meta_lookup(s->meta, parent, name, &ino);
     if (err && err != -ENOENT)
         return err;
     bool have = !err && cairn_meta_inode(s->meta, ino, &in) == 0;
+    bool news = !err;
     if (!err && (!st || !have || stamp.replaced ||
                  !(same_node(&in, st) || may_take_over(s, n, &in, st)))) {
         /* What was written here and not yet sent must not vanish with the name. */
@@ -266,19 +289,26 @@ int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t
             return err;
         have = false;
     }
-    if (!st)
-        return -ENOENT;
-    if (have) {
+    if (!st) {
+        err = -ENOENT;
+    } else if (have) {
+        before = in;
         err = cairn_apply_inode_locked(s, n, &in, st, stamp, changes);
+        news = !same_attributes(&before, &in);
     } else if (find_other_name(s, st, &in)) {
-        err = cairn_meta_link(s->meta, parent, name, in.ino);
+        news = true;
+        err = add_name_locked(s, &in, parent, name, st, changes);
     } else {
+        news = true;
         memset(&in, 0, sizeof in);
         in.ino = cairn_meta_new_ino(s->meta);
         err = cairn_apply_inode_locked(s, NULL, &in, st, stamp, changes);
         if (!err)
             err = cairn_meta_link(s->meta, parent, name, in.ino);
     }
+    /* An answer that was given before this one must not come after it. */
+    if (news)
+        cairn_mark_name(&s->fresh->marks, parent, name);
     if (!err)
         *ret_ino = in.ino;
     return err;

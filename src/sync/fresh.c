@@ -160,13 +160,17 @@ static int ask_root(struct cairn_sync *s, const struct origin_call *c)
 }
 
 /*
- * Another version under a name whose file we have open at the origin: if the open one is still as
- * it was, the name was given to another file, and who has the old one open goes on reading that.
+ * Another version under a name whose file is open here, from an origin that tells no identities. If
+ * the file that we have open there is still as it was, the name was given to another one, and who
+ * has the old one open goes on reading that; if it changed with the name, it is the same. If that
+ * can't be told (not open there, or opened on a connection that is gone), who might be in the midst
+ * of it must not go on in another file; only one that grew, and which one request read, is taken
+ * for the same: something is appended to it, and perhaps followed.
  */
 static bool was_replaced(struct cairn_sync *s, const struct origin_call *c, uint64_t parent,
                          const char *name, const struct origin_stat *st)
 {
-    struct cairn_version now = cairn_version_of(st), known = {0};
+    struct cairn_version now = cairn_version_of(st), known = now;
     struct cairn_source *src = NULL;
     struct origin_stat open_st;
     uint64_t ino;
@@ -177,16 +181,19 @@ static bool was_replaced(struct cairn_sync *s, const struct origin_call *c, uint
     if (!n)
         return false;
     pthread_mutex_lock(&n->lock);
-    if (n->loaded && !n->uploading && !n->stage && n->source) {
+    if (n->loaded && n->opens && !n->uploading && !n->stage) {
         known = n->version;
-        if (!cairn_version_equal(&known, &now))
+        if (n->source)
             src = cairn_source_ref(n->source);
     }
     pthread_mutex_unlock(&n->lock);
     bool replaced = false;
-    if (src && origin_fstat(src->file, c, &open_st) == 0) {
-        struct cairn_version opened = cairn_version_of(&open_st);
-        replaced = cairn_version_equal(&opened, &known);
+    if (!cairn_version_equal(&known, &now)) {
+        replaced = known.size > CAIRN_ONE_REQUEST || now.size <= known.size;
+        if (src && origin_fstat(src->file, c, &open_st) == 0) {
+            struct cairn_version opened = cairn_version_of(&open_st);
+            replaced = cairn_version_equal(&opened, &known);
+        }
     }
     cairn_source_unref(src);
     cairn_node_unref(n);

@@ -169,6 +169,12 @@ struct cairn_source *cairn_source_ref(struct cairn_source *src)
     return src;
 }
 
+bool cairn_node_wants_pin_locked(struct cairn_node *n)
+{
+    return cairn_node_load_locked(n) == 0 && !n->source && n->size &&
+           ((n->sync->info->caps & ORIGIN_LOCAL) || n->size > CAIRN_ONE_REQUEST);
+}
+
 int cairn_node_pin(struct cairn_node *n, const struct origin_call *c)
 {
     struct cairn_sync *s = n->sync;

@@ -106,6 +106,12 @@ static inline struct cairn_version cairn_version_of(const struct origin_stat *st
         .size = st->size, .mtime_ns = st->mtime_ns, .token = {st->token[0], st->token[1]}};
 }
 
+/* What the kernel reads at once, at least, bytes. */
+#define CAIRN_ONE_REQUEST (128 * KIB)
+
+/* Is a pin missing that a reader of several requests should have? For a local origin always; not
+ * worth a question to a far one for a file that one request reads whole. Needs n->lock. */
+bool cairn_node_wants_pin_locked(struct cairn_node *n);
 /* Opens the file at the origin for reading, if it is not open already and still is the version
  * that the node has: then it can be read to its end whatever happens to its name. */
 int cairn_node_pin(struct cairn_node *n, const struct origin_call *c);

@@ -67,22 +67,19 @@ static struct cairn_source *get_source(struct cairn_window *w, const struct orig
     if (err)
         return NULL;
     src = cairn_source_new(s, f);
-    if (!src) {
+    if (!src)
         *ret_err = -ENOMEM;
-        return NULL;
-    }
-    pthread_mutex_lock(&n->lock);
-    if (n->source) {
-        struct cairn_source *mine = src;
-        src = cairn_source_ref(n->source);
-        pthread_mutex_unlock(&n->lock);
-        cairn_source_unref(mine);
-    } else {
-        if (n->generation == w->generation && n->opens)
-            n->source = cairn_source_ref(src);
-        pthread_mutex_unlock(&n->lock);
-    }
     return src;
+}
+
+/* What was read from it is of the node's version: so is the file, for those who read on. */
+static void keep_source(struct cairn_window *w, struct cairn_source *src)
+{
+    struct cairn_node *n = w->node;
+    pthread_mutex_lock(&n->lock);
+    if (!n->source && n->opens && n->generation == w->generation)
+        n->source = cairn_source_ref(src);
+    pthread_mutex_unlock(&n->lock);
 }
 
 /*
@@ -135,6 +132,13 @@ static int fetch(struct cairn_window *w)
     }
     struct origin_stat after;
     ssize_t got = origin_pread(src->file, &c, w->data, w->len, w->off, &after);
+    bool same = false;
+    if (got >= 0) {
+        struct cairn_version version = cairn_version_of(&after);
+        same = (uint64_t)got == w->len && cairn_version_equal(&version, &w->version);
+    }
+    if (same)
+        keep_source(w, src);
     cairn_source_unref(src);
     cairn_sync_answered(s, got < 0 ? (int)got : 0);
     if (got == -ESTALE)
@@ -143,8 +147,7 @@ static int fetch(struct cairn_window *w)
         return (int)got;
     cairn_count(s->metrics, CAIRN_FETCHES, 1);
     cairn_count(s->metrics, CAIRN_FETCH_BYTES, (uint64_t)got);
-    struct cairn_version version = cairn_version_of(&after);
-    if ((uint64_t)got == w->len && cairn_version_equal(&version, &w->version))
+    if (same)
         return 0;
     int err = file_changed(w, &c, &after);
     return err == 0 && (uint64_t)got != w->len ? -ESTALE : err;

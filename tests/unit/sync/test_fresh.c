@@ -242,6 +242,46 @@ static void renamed_file_keeps_its_cache(void **state)
     assert_int_equal(engine_counted(e, CAIRN_FETCH_BYTES), MIB);
 }
 
+/* Moved at the origin, and another file has its old name by now: the event of that may be late. */
+static void moved_file_is_not_mistaken_for_its_successor(void **state)
+{
+    struct engine *e = *state;
+    uint64_t rng = test_seed(), again;
+    AUTO_FREE uint8_t *data = engine_bytes(&rng, MIB);
+    struct origin_call c = cairn_sync_call(e->s);
+    engine_put(e, "f", data, MIB);
+    engine_assert_file(e, "f", data, MIB, MIB);
+    uint64_t ino = engine_ino(e, "f");
+    assert_int_equal(rename(engine_path(e, "f"), engine_path(e, "g")), 0);
+    engine_put(e, "f", data, 1000);
+    assert_int_equal(engine_ino(e, "g"), ino);
+    assert_int_equal(cairn_fresh_inode(e->s, &c, ino), 0);
+    engine_assert_file(e, "g", data, MIB, MIB);
+    assert_int_equal(ask(e, "f", &again), 0);
+    assert_int_not_equal(again, ino);
+    engine_assert_file(e, "f", data, 1000, 1000);
+}
+
+static void grow_and_ask(struct engine *e)
+{
+    static const uint8_t more[5000];
+    uint64_t ino;
+    engine_put(e, "f", more, sizeof more);
+    assert_int_equal(ask(e, "f", &ino), 0);
+}
+
+static void older_answer_does_not_undo_a_newer_one(void **state)
+{
+    struct engine *e = *state;
+    struct meanwhile m = {"stat", grow_and_ask};
+    struct cairn_inode in;
+    engine_put(e, "f", NULL, 0);
+    engine_ino(e, "f");
+    set_meanwhile(e, &m);
+    assert_int_equal(cairn_meta_inode(e->s->meta, engine_ino(e, "f"), &in), 0);
+    assert_int_equal(in.size, 5000);
+}
+
 static void directory_that_vanished_takes_its_names_along(void **state)
 {
     struct engine *e = *state;
@@ -273,6 +313,8 @@ int main(void)
         engine_test(closed_file_keeps_its_number_when_replaced),
         engine_test(open_file_stays_itself_when_replaced),
         engine_test(renamed_file_keeps_its_cache),
+        engine_test(moved_file_is_not_mistaken_for_its_successor),
+        engine_test(older_answer_does_not_undo_a_newer_one),
         engine_test(directory_that_vanished_takes_its_names_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
