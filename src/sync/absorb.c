@@ -44,7 +44,8 @@ static size_t read_local(struct absorb *a, uint64_t pos, uint8_t *buf, size_t le
 {
     struct cairn_sync *s = a->n->sync;
     size_t done = 0;
-    while (done < len) {
+    /* The manifest may have grown beyond our size since: then another absorption is due. */
+    while (done < len && pos < a->size) {
         while (a->at < a->count && a->extent[a->at].end <= pos)
             a->at++;
         const struct cairn_extent *e = a->at < a->count ? &a->extent[a->at] : NULL;
