@@ -78,6 +78,11 @@ static bool tell(struct cairn_fs *fs, const struct note *e)
     }
     if (held(fs, e))
         return false;
+    if (e->data) {
+        /* The change is said to us before it is made, under this lock. */
+        cairn_meta_lock(fs->sync->meta);
+        cairn_meta_unlock(fs->sync->meta);
+    }
     /* ENOENT: the kernel did not know it. ENOSYS and the like: nothing to be done. */
     if (e->entry)
         fuse_lowlevel_notify_inval_entry(fs->se, e->ino, e->name, strlen(e->name));

@@ -26,13 +26,11 @@ static struct cairn_change *add_change(struct cairn_changes *c)
     return &c->item[c->count++];
 }
 
-void cairn_changes_inode(struct cairn_changes *c, uint64_t ino, bool data)
+void cairn_changes_inode(struct cairn_changes *c, uint64_t ino)
 {
     struct cairn_change *i = add_change(c);
-    if (i) {
+    if (i)
         i->ino = ino;
-        i->data = data;
-    }
 }
 
 void cairn_changes_name(struct cairn_changes *c, uint64_t parent, const char *name)
@@ -45,15 +43,22 @@ void cairn_changes_name(struct cairn_changes *c, uint64_t parent, const char *na
     }
 }
 
+static void tell_inode(struct cairn_sync *s, uint64_t ino, bool data)
+{
+    cairn_count(s->metrics, CAIRN_INVALIDATED, 1);
+    s->listener.inode_changed(s->listener.arg, ino, data);
+}
+
 void cairn_changes_tell(struct cairn_sync *s, struct cairn_changes *c)
 {
     for (unsigned i = 0; i < c->count; i++) {
         const struct cairn_change *e = &c->item[i];
-        cairn_count(s->metrics, CAIRN_INVALIDATED, 1);
-        if (e->ino)
-            s->listener.inode_changed(s->listener.arg, e->ino, e->data);
-        else
+        if (e->ino) {
+            tell_inode(s, e->ino, false);
+        } else {
+            cairn_count(s->metrics, CAIRN_INVALIDATED, 1);
             s->listener.entry_changed(s->listener.arg, e->parent, e->name);
+        }
     }
     free(c->item);
     memset(c, 0, sizeof *c);
@@ -146,6 +151,10 @@ int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct 
     bool data = false;
     if (S_ISREG(in->mode) && !cairn_version_equal(&version, &in->version)) {
         data = old.flags & CAIRN_INODE_KNOWN;
+        /* Before anybody can open the new version, who would else keep the pages of the old one;
+         * it is passed on once the store's lock is free. */
+        if (data)
+            tell_inode(s, in->ino, true);
         if (in->content)
             cairn_meta_drop_content(s->meta, in->content);
         in->content = 0;
@@ -161,8 +170,8 @@ int cairn_apply_inode_locked(struct cairn_sync *s, struct cairn_node *n, struct 
     in->checked_epoch = stamp.epoch;
     if (memcmp(in, &old, sizeof old) == 0)
         return 0; /* an event of our own making, mostly */
-    if (data || ((old.flags & CAIRN_INODE_KNOWN) && !same_attributes(&old, in)))
-        cairn_changes_inode(changes, in->ino, data);
+    if (!data && (old.flags & CAIRN_INODE_KNOWN) && !same_attributes(&old, in))
+        cairn_changes_inode(changes, in->ino);
     return cairn_meta_put_inode(s->meta, in);
 }
 

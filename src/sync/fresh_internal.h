@@ -25,14 +25,13 @@ struct cairn_stamp {
 struct cairn_changes {
     struct cairn_change {
         uint64_t ino; /* 0: it is the name `name` of `parent` */
-        bool data;
         uint64_t parent;
         char name[CAIRN_NAME_MAX + 1];
     } *item;
     unsigned count, room;
 };
 
-void cairn_changes_inode(struct cairn_changes *c, uint64_t ino, bool data);
+void cairn_changes_inode(struct cairn_changes *c, uint64_t ino);
 void cairn_changes_name(struct cairn_changes *c, uint64_t parent, const char *name);
 void cairn_changes_tell(struct cairn_sync *s, struct cairn_changes *c); /* and frees them */
 

@@ -34,7 +34,8 @@ struct cairn_fresh;
 /* What the kernel's side wants to be told. Called from any thread; must not block or call back. */
 struct cairn_listener {
     void *arg;
-    /* Attributes changed, and with `data` the content as well. */
+    /* Attributes changed; with `data` the content as well, which is said with the store's lock
+     * held, before the new version can be opened: not to be passed on before that is free. */
     void (*inode_changed)(void *arg, uint64_t ino, bool data);
     /* `name` in `parent` means something else now, or nothing. */
     void (*entry_changed)(void *arg, uint64_t parent, const char *name);

@@ -585,11 +585,11 @@ int cairn_upload(struct cairn_node *n, const struct origin_call *c, bool durable
     if (sent)
         n->unsent = false;
     pthread_cond_broadcast(&n->cond);
+    if (!err && u.moved && u.snap.base_limit) /* the kernel's pages are of the old one */
+        n->sync->listener.inode_changed(n->sync->listener.arg, n->ino, true);
     pthread_mutex_unlock(&n->lock);
     if (sent)
         cairn_node_unref(n); /* the caller has its own */
-    if (!err && u.moved && u.snap.base_limit) /* its cached pages are of the old one */
-        n->sync->listener.inode_changed(n->sync->listener.arg, n->ino, true);
     free(u.edges.entry);
     free(u.snap.extent);
     free(u.buf);
