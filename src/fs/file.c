@@ -13,6 +13,7 @@
 #include "sync/fresh.h"
 #include "sync/linger.h"
 #include "sync/path.h"
+#include "sync/siblings.h"
 #include "sync/stage.h"
 #include "sync/tree.h"
 #include "sync/upload.h"
@@ -119,6 +120,8 @@ static int open_handle(struct cairn_fs *fs, struct cairn_node *n, bool ask,
         cairn_handle_unref(h);
         return err;
     }
+    if (ask && !writer)
+        cairn_siblings_opened(n);
     /* The kernel's pages and size are right, since each change is told to it; while it is just
      * being told, a reader does without them (which forbids a shared mapping). */
     bool pending = cairn_notify_pending(fs->notifier, n->ino);

@@ -347,6 +347,18 @@ int cairn_meta_path(struct cairn_meta *m, uint64_t ino, char **ret_path)
     return r;
 }
 
+/* Adds the inode's record to the entry and hands it over: 0 to go on. */
+static int tell_dirent(struct cairn_meta *m, struct cairn_dirent *e, cairn_dirent_fn *fn, void *arg)
+{
+    struct cairn_inode in;
+    int r = cairn_meta_inode(m, e->ino, &in);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    e->have_inode = r == 0;
+    e->inode = e->have_inode ? &in : NULL;
+    return fn(arg, e);
+}
+
 int cairn_meta_readdir(struct cairn_meta *m, uint64_t dir, uint64_t after, cairn_dirent_fn *fn,
                        void *arg)
 {
@@ -360,22 +372,52 @@ int cairn_meta_readdir(struct cairn_meta *m, uint64_t dir, uint64_t after, cairn
     kv_iter_begin(&it, m->kv, &key, KEY_PREFIX_NUMBER, LISTING_FIRST);
     while ((r = kv_iter_next(&it, &item)) > 0) {
         char name[CAIRN_NAME_MAX + 1];
-        struct cairn_inode in;
         struct cairn_dirent e = {.name = name};
         uint64_t parent;
         r = parse_key_cookie(item.key, item.key_len, &parent, &e.cookie);
         if (r == 0)
             r = unpack_cookie(item.val, item.val_len, &e.ino, name);
         if (r == 0)
-            r = cairn_meta_inode(m, e.ino, &in);
-        if (r < 0 && r != -ENOENT)
-            break;
-        e.have_inode = r == 0;
-        e.inode = e.have_inode ? &in : NULL;
-        r = fn(arg, &e);
+            r = tell_dirent(m, &e, fn, arg);
         if (r)
             break;
     }
     kv_iter_end(&it);
+    return r;
+}
+
+int cairn_meta_readdir_by_name(struct cairn_meta *m, uint64_t dir, const char *after,
+                               cairn_dirent_fn *fn, void *arg)
+{
+    struct kv_iter it;
+    struct kv_item item;
+    struct kv_key key;
+    int r;
+    key_dirent(&key, dir, after);
+    kv_iter_begin(&it, m->kv, &key, KEY_PREFIX_NUMBER, LISTING_FIRST);
+    while ((r = kv_iter_next(&it, &item)) > 0) {
+        char name[CAIRN_NAME_MAX + 1];
+        struct cairn_dirent e = {.name = name};
+        uint64_t parent;
+        r = parse_key_dirent(item.key, item.key_len, &parent, name);
+        if (r == 0 && strcmp(name, after) == 0)
+            continue;
+        if (r == 0)
+            r = unpack_dirent(item.val, item.val_len, &e.ino, &e.cookie);
+        if (r == 0)
+            r = tell_dirent(m, &e, fn, arg);
+        if (r)
+            break;
+    }
+    kv_iter_end(&it);
+    return r;
+}
+
+int cairn_meta_place(struct cairn_meta *m, uint64_t parent, const char *name, uint64_t *ret_cookie)
+{
+    struct dirent_view d;
+    int r = get_dirent(m, parent, name, &d);
+    if (r == 0)
+        *ret_cookie = d.cookie;
     return r;
 }

@@ -99,6 +99,8 @@ int cairn_meta_put_target(struct cairn_meta *m, uint64_t ino, const char *target
 
 /* --- names --- */
 int cairn_meta_lookup(struct cairn_meta *m, uint64_t parent, const char *name, uint64_t *ret_ino);
+/* The name's cookie: its place in the directory's order, see cairn_meta_readdir. -ENOENT. */
+int cairn_meta_place(struct cairn_meta *m, uint64_t parent, const char *name, uint64_t *ret_cookie);
 /* [locked] Gives `ino` (whose record exists) one more name. -EEXIST if the name is taken. */
 int cairn_meta_link(struct cairn_meta *m, uint64_t parent, const char *name, uint64_t ino);
 /* [locked] Takes the name away. If it was the primary one another becomes primary; without any,
@@ -132,6 +134,9 @@ struct cairn_dirent {
 typedef int cairn_dirent_fn(void *arg, const struct cairn_dirent *e);
 int cairn_meta_readdir(struct cairn_meta *m, uint64_t dir, uint64_t after, cairn_dirent_fn *fn,
                        void *arg);
+/* The same in the order of the names' bytes: those behind `after` ("": all). */
+int cairn_meta_readdir_by_name(struct cairn_meta *m, uint64_t dir, const char *after,
+                               cairn_dirent_fn *fn, void *arg);
 
 /* --- manifests: by content number; chunks by file offset; holes were never fetched --- */
 struct cairn_manifest_entry {

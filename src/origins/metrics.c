@@ -8,7 +8,7 @@
     X(stat)                                                                                        \
     X(list) X(readlink) X(statfs) X(open) X(mkdir) X(mknod) X(symlink) X(link) X(unlink) X(rmdir)  \
         X(rename) X(setattr) X(getxattr) X(listxattr) X(setxattr) X(removexattr) X(health)         \
-            X(pread) X(pwrite) X(fstat) X(fsetattr) X(fsync) X(copy_range) X(seek)
+            X(read_whole) X(pread) X(pwrite) X(fstat) X(fsetattr) X(fsync) X(copy_range) X(seek)
 
 enum op {
 #define X(name) OP_##name,
@@ -244,6 +244,17 @@ static int metrics_open(struct origin *o, const struct origin_call *c, const cha
     return (int)book(o, OP_open, start, r);
 }
 
+static int metrics_read_whole(struct origin *o, const struct origin_call *c,
+                              struct origin_whole *files, size_t count)
+{
+    int64_t start = cairn_now_ns();
+    int r = origin_read_whole(wrap_next(o), c, files, count);
+    for (size_t i = 0; i < count; i++)
+        if (files[i].finished)
+            book_bytes(o, OP_read_whole, CAIRN_ORIGIN_READ_BYTES, files[i].ret_got);
+    return (int)book(o, OP_read_whole, start, r);
+}
+
 static ssize_t metrics_pread(struct origin *o, const struct origin_call *c, struct origin_file *f,
                              void *buf, size_t len, uint64_t off, struct origin_stat *ret_after)
 {
@@ -338,6 +349,7 @@ static const struct origin_ops metrics_ops = {
     .setxattr = metrics_setxattr,
     .removexattr = metrics_removexattr,
     .health = metrics_health,
+    .read_whole = metrics_read_whole,
     .pread = metrics_pread,
     .pwrite = metrics_pwrite,
     .fstat = metrics_fstat,

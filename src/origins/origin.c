@@ -150,6 +150,39 @@ int origin_setattr(struct origin *o, const struct origin_call *c, const char *pa
     return o->ops->setattr(o, c, path, attr);
 }
 
+static ssize_t read_one(struct origin *o, const struct origin_call *c, struct origin_whole *w)
+{
+    struct origin_file *f;
+    int err = origin_open(o, c, w->path, O_RDONLY, 0, &f, NULL);
+    if (err)
+        return err;
+    ssize_t got = origin_pread(f, c, w->buf, w->len, 0, &w->ret_after);
+    origin_close_file(f);
+    return got;
+}
+
+int origin_read_whole(struct origin *o, const struct origin_call *c, struct origin_whole *files,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!path_is_valid(files[i].path))
+            return -EINVAL;
+    if (o->ops->read_whole)
+        return o->ops->read_whole(o, c, files, count);
+    for (size_t i = 0; i < count; i++) {
+        struct origin_whole *w = &files[i];
+        if (w->finished)
+            continue;
+        ssize_t got = read_one(o, c, w);
+        if (got < 0 && origin_error_class((int)got) != ORIGIN_ERR_PERMANENT)
+            return (int)got;
+        w->ret_got = got;
+        w->finished = true;
+        w->done(w);
+    }
+    return 0;
+}
+
 ssize_t origin_getxattr(struct origin *o, const struct origin_call *c, const char *path,
                         const char *name, void *buf, size_t len)
 {

@@ -143,6 +143,19 @@ struct origin_config {
     bool idmap_user;                /* sftp: show the login user's files as the mounting user's */
 };
 
+/* A file to be read whole by origin_read_whole, among others. Owned by the caller. */
+struct origin_whole {
+    const char *path;
+    void *buf;
+    size_t len;                     /* as long as the file is taken to be, bytes */
+    /* Called when the file is finished, from the calling thread, before the call ends. */
+    void (*done)(struct origin_whole *f);
+    void *arg;                      /* the caller's */
+    bool finished;
+    ssize_t ret_got;                /* bytes read, or -errno as origin_open and origin_pread say it */
+    struct origin_stat ret_after;   /* with bytes: as origin_pread's */
+};
+
 /* One driver, or one wrapper. `self` is the driver's own state behind `struct origin`. */
 struct origin_ops {
     const char *scheme;             /* "file", "sftp"; wrappers: "pool", "retry", "metrics" */
@@ -177,6 +190,11 @@ struct origin_ops {
                   unsigned flags);
     int (*setattr)(struct origin *o, const struct origin_call *c, const char *path,
                    const struct origin_attr *attr);
+
+    /* Reads small files, all on their way at once. Those already finished are left alone, so that a
+     * call that failed can be repeated. 0: all are finished. NULL = one after the other. */
+    int (*read_whole)(struct origin *o, const struct origin_call *c, struct origin_whole *files,
+                      size_t count);
 
     /* Extended attributes by full name ("user.x"). A NULL buffer asks for the size. */
     ssize_t (*getxattr)(struct origin *o, const struct origin_call *c, const char *path,
@@ -264,6 +282,8 @@ int origin_rename(struct origin *o, const struct origin_call *c, const char *fro
                   unsigned flags);
 int origin_setattr(struct origin *o, const struct origin_call *c, const char *path,
                    const struct origin_attr *attr);
+int origin_read_whole(struct origin *o, const struct origin_call *c, struct origin_whole *files,
+                      size_t count);
 ssize_t origin_getxattr(struct origin *o, const struct origin_call *c, const char *path,
                         const char *name, void *buf, size_t len);
 ssize_t origin_listxattr(struct origin *o, const struct origin_call *c, const char *path, char *buf,

@@ -89,6 +89,12 @@ static int pool_setattr(struct origin *o, const struct origin_call *c, const cha
     ON_CONNECTION(o, c, s, origin_setattr(s->origin, c, path, attr));
 }
 
+static int pool_read_whole(struct origin *o, const struct origin_call *c,
+                           struct origin_whole *files, size_t count)
+{
+    ON_CONNECTION(o, c, s, origin_read_whole(s->origin, c, files, count));
+}
+
 static ssize_t pool_getxattr(struct origin *o, const struct origin_call *c, const char *path,
                              const char *name, void *buf, size_t len)
 {
@@ -234,6 +240,7 @@ static const struct origin_ops pool_ops = {
     .removexattr = pool_removexattr,
     .health = pool_health,
     .close_file = pool_close_file,
+    .read_whole = pool_read_whole,
     .pread = pool_pread,
     .pwrite = pool_pwrite,
     .fstat = pool_fstat,

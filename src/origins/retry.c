@@ -202,6 +202,12 @@ static ssize_t retry_listxattr(struct origin *o, const struct origin_call *c, co
     REPEAT(o, c, "listxattr", origin_listxattr(wrap_next(o), c, path, buf, len));
 }
 
+static int retry_read_whole(struct origin *o, const struct origin_call *c,
+                            struct origin_whole *files, size_t count)
+{
+    REPEAT(o, c, "read_whole", origin_read_whole(wrap_next(o), c, files, count));
+}
+
 static int retry_health(struct origin *o, const struct origin_call *c)
 {
     REPEAT(o, c, "health", origin_health(wrap_next(o), c));
@@ -527,6 +533,7 @@ static const struct origin_ops retry_ops = {
     .watch_dir = wrap_watch_dir,
     .watch_renamed = wrap_watch_renamed,
     .close_file = wrap_close_file,
+    .read_whole = retry_read_whole,
     .pread = retry_pread,
     .pwrite = retry_pwrite,
     .fstat = retry_fstat,

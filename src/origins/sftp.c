@@ -17,6 +17,7 @@
 #include "origins/sftp_ns.h"
 #include "origins/sftp_open.h"
 #include "origins/sftp_path.h"
+#include "origins/sftp_whole.h"
 #include "origins/ssh_dial.h"
 #include "origins/url.h"
 
@@ -156,6 +157,7 @@ static const struct origin_ops sftp_ops = {
     .health = sftp_health,
     .usable = sftp_usable,
     .close_file = sftp_close_file,
+    .read_whole = sftp_read_whole,
     .pread = sftp_pread,
     .pwrite = sftp_pwrite,
     .fstat = sftp_fstat,

@@ -58,35 +58,53 @@ static int check_type(const struct sftp_attrs *a)
     return S_ISDIR(a->permissions) ? -EISDIR : -ENXIO;
 }
 
-/* An open without effect on the file: LSTAT and OPEN in one round trip. */
-static int open_plain(struct sftp *s, const struct origin_call *c, const char *full, int flags,
-                      struct sftp_handle *ret, struct sftp_attrs *ret_attrs)
+int sftp_opening_ask(struct sftp *s, const struct origin_call *c, const char *full, int flags,
+                     struct sftp_opening *q)
 {
-    AUTO_WALK struct sftp_walk walk = {0};
-    AUTO_REQUEST struct sftp_request look = {0};
-    AUTO_REQUEST struct sftp_request q = {0};
+    int err = sftp_ask_path(s->link, c, SFTP_LSTAT, full, &q->look);
+    return err ? err : ask_open(s, c, full, access_flags(flags), NULL, &q->open);
+}
+
+int sftp_opening_settle(struct sftp *s, const struct origin_call *c, struct sftp_opening *q,
+                        struct sftp_handle *ret, struct sftp_attrs *ret_attrs)
+{
     struct sftp_attrs a;
-    int err = sftp_walk_ask(s, c, full, &walk);
-    if (!err)
-        err = sftp_ask_path(s->link, c, SFTP_LSTAT, full, &look);
-    if (!err)
-        err = ask_open(s, c, full, access_flags(flags), NULL, &q);
-    if (!err)
-        err = sftp_walk_settle(c, &walk);
-    if (!err)
-        err = sftp_wait_attrs(s->link, c, &look, &a);
+    int err = sftp_wait_attrs(s->link, c, &q->look, &a);
     if (!err)
         err = check_type(&a);
     if (err == -ENXIO && S_ISFIFO(a.permissions))
         sftp_link_abandon(s->link); /* the server waits in open(2) for the fifo's other end */
-    if (err)
-        return err;
-    err = sftp_wait_handle(s->link, c, &q, ret);
-    if (err)
-        return err == -EIO && (flags & O_ACCMODE) != O_RDONLY ? sftp_explain(s, c, full, NULL)
-                                                              : err;
-    *ret_attrs = a;
-    return 0;
+    if (!err)
+        err = sftp_wait_handle(s->link, c, &q->open, ret);
+    if (!err)
+        *ret_attrs = a;
+    return err;
+}
+
+void sftp_opening_end(struct sftp_opening *q)
+{
+    sftp_request_end(&q->look);
+    sftp_request_end(&q->open);
+}
+
+#define AUTO_OPENING __attribute__((cleanup(sftp_opening_end)))
+
+/* LSTAT of the file and of its directories, and OPEN, in one round trip. */
+static int open_plain(struct sftp *s, const struct origin_call *c, const char *full, int flags,
+                      struct sftp_handle *ret, struct sftp_attrs *ret_attrs)
+{
+    AUTO_WALK struct sftp_walk walk = {0};
+    AUTO_OPENING struct sftp_opening q = {0};
+    int err = sftp_walk_ask(s, c, full, &walk);
+    if (!err)
+        err = sftp_opening_ask(s, c, full, flags, &q);
+    if (!err)
+        err = sftp_walk_settle(c, &walk);
+    if (!err)
+        err = sftp_opening_settle(s, c, &q, ret, ret_attrs);
+    /* The file is there: what else can be wrong? */
+    bool explain = err == -EIO && q.open.done && (flags & O_ACCMODE) != O_RDONLY;
+    return explain ? sftp_explain(s, c, full, NULL) : err;
 }
 
 /* Gives a file just made exactly `mode`, whatever the server's umask cut. */

@@ -16,6 +16,7 @@
 #include "sync/fresh.h"
 #include "sync/linger.h"
 #include "sync/node.h"
+#include "sync/siblings.h"
 #include "sync/stage.h"
 #include "sync/upload.h"
 
@@ -113,6 +114,8 @@ int cairn_sync_open(struct cairn_sync **ret, const struct cairn_sync_config *cfg
     err = cairn_nodes_new(&s->nodes);
     if (!err)
         err = cairn_fresh_new(s);
+    if (!err)
+        err = cairn_siblings_new(&s->siblings);
     if (!err)
         err = cairn_workers_new(&s->workers, "cairn-work", WORKERS_MOST);
     if (!err)
@@ -247,6 +250,7 @@ void cairn_sync_close(struct cairn_sync *s)
         cairn_linger_end(s, true);
     cairn_workers_free(s->workers);
     cairn_workers_free(s->fetchers);
+    cairn_siblings_free(s->siblings);
     if (s->background)
         cairn_workers_drain(s->background);
     origin_close(s->origin); /* its events end with it */

@@ -27,6 +27,7 @@
 struct cairn_node;
 struct cairn_nodes;
 struct cairn_fresh;
+struct cairn_siblings;
 
 /* Names of this form are ours, at the origin, while a file is being replaced; never shown. */
 #define CAIRN_TEMP_PREFIX ".cairnfs-tmp-"
@@ -63,6 +64,7 @@ struct cairn_sync {
     struct cairn_cdc cdc;
     struct cairn_nodes *nodes;
     struct cairn_fresh *fresh;
+    struct cairn_siblings *siblings;
     struct cairn_workers *workers;  /* operations that wait for the origin */
     struct cairn_workers *fetchers; /* windows; never wait for another task */
     struct cairn_workers *background; /* chunking of what was written, probes */

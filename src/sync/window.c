@@ -72,6 +72,19 @@ static struct cairn_source *get_source(struct cairn_window *w, const struct orig
     return src;
 }
 
+/* Is this all of the window, in the version that it began with? */
+static bool is_whole(const struct cairn_window *w, ssize_t got, const struct origin_stat *after)
+{
+    struct cairn_version version = cairn_version_of(after);
+    return (uint64_t)got == w->len && cairn_version_equal(&version, &w->version);
+}
+
+static void count_fetch(struct cairn_sync *s, ssize_t got)
+{
+    cairn_count(s->metrics, CAIRN_FETCHES, 1);
+    cairn_count(s->metrics, CAIRN_FETCH_BYTES, (uint64_t)got);
+}
+
 /* What was read from it is of the node's version: so is the file, for those who read on. */
 static void keep_source(struct cairn_window *w, struct cairn_source *src)
 {
@@ -132,12 +145,8 @@ static int fetch(struct cairn_window *w)
     }
     struct origin_stat after;
     ssize_t got = origin_pread(src->file, &c, w->data, w->len, w->off, &after);
-    bool same = false;
-    if (got >= 0) {
-        struct cairn_version version = cairn_version_of(&after);
-        same = (uint64_t)got == w->len && cairn_version_equal(&version, &w->version);
-    }
-    if (same)
+    bool whole = got >= 0 && is_whole(w, got, &after);
+    if (whole)
         keep_source(w, src);
     cairn_source_unref(src);
     cairn_sync_answered(s, got < 0 ? (int)got : 0);
@@ -145,9 +154,8 @@ static int fetch(struct cairn_window *w)
         return file_changed(w, &c, NULL);
     if (got < 0)
         return (int)got;
-    cairn_count(s->metrics, CAIRN_FETCHES, 1);
-    cairn_count(s->metrics, CAIRN_FETCH_BYTES, (uint64_t)got);
-    if (same)
+    count_fetch(s, got);
+    if (whole)
         return 0;
     int err = file_changed(w, &c, &after);
     return err == 0 && (uint64_t)got != w->len ? -ESTALE : err;
@@ -296,12 +304,10 @@ static void chunk_windows(struct cairn_window *w)
     cairn_node_unref(n);
 }
 
-static void run(struct cairn_task *t)
+/* The window's bytes are there, or `err`. */
+static void arrived(struct cairn_window *w, int err)
 {
-    struct cairn_window *w = container_of(t, struct cairn_window, task);
     struct cairn_node *n = w->node;
-    int err = fetch(w);
-
     pthread_mutex_lock(&n->lock);
     if (!err && n->generation != w->generation)
         err = -EAGAIN;
@@ -338,6 +344,56 @@ static void run(struct cairn_task *t)
         chunk_windows(orphan);
         cairn_window_unref(orphan);
     }
+}
+
+static void run(struct cairn_task *t)
+{
+    struct cairn_window *w = container_of(t, struct cairn_window, task);
+    arrived(w, fetch(w));
+}
+
+/* Makes a window and lists it; somebody has to fill it. */
+static struct cairn_window *new_window_locked(struct cairn_node *n, uint64_t start, uint64_t end,
+                                              int *ret_err)
+{
+    struct cairn_sync *s = n->sync;
+    if (!n->content) {
+        /* The first fetch of this version: its manifest begins. */
+        struct cairn_inode in;
+        cairn_meta_lock(s->meta);
+        int err = cairn_meta_inode(s->meta, n->ino, &in);
+        if (!err) {
+            if (!in.content) {
+                in.content = cairn_meta_new_content(s->meta);
+                err = cairn_meta_put_inode(s->meta, &in);
+            }
+            n->content = in.content;
+        }
+        cairn_meta_unlock(s->meta);
+        if (err) {
+            *ret_err = err == -ENOENT ? -ESTALE : err;
+            return NULL;
+        }
+    }
+    struct cairn_window *w = calloc(1, sizeof *w);
+    size_t headroom = s->cdc.params.max_bytes;
+    if (!w || !(w->buf = malloc(headroom + (end - start)))) {
+        free(w);
+        *ret_err = -ENOMEM;
+        return NULL;
+    }
+    w->task.run = run;
+    w->data = w->buf + headroom;
+    w->node = cairn_node_ref(n);
+    atomic_init(&w->refs, 1);
+    w->off = start;
+    w->len = end - start;
+    w->generation = n->generation;
+    w->content = n->content;
+    w->version = n->version;
+    w->next = n->windows;
+    n->windows = w;
+    return w;
 }
 
 uint64_t cairn_window_end_at(struct cairn_node *n, uint64_t off)
@@ -382,40 +438,9 @@ struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint6
         start = max_u64(start, carried);
     else if (n->carry.off > off)
         end = min_u64(end, n->carry.off);
-    if (!n->content) {
-        /* The first fetch of this version: its manifest begins. */
-        struct cairn_inode in;
-        cairn_meta_lock(s->meta);
-        int err = cairn_meta_inode(s->meta, n->ino, &in);
-        if (!err) {
-            if (!in.content) {
-                in.content = cairn_meta_new_content(s->meta);
-                err = cairn_meta_put_inode(s->meta, &in);
-            }
-            n->content = in.content;
-        }
-        cairn_meta_unlock(s->meta);
-        if (err) {
-            *ret_err = err == -ENOENT ? -ESTALE : err;
-            return NULL;
-        }
-    }
-    struct cairn_window *w = calloc(1, sizeof *w);
-    size_t headroom = s->cdc.params.max_bytes;
-    if (!w || !(w->buf = malloc(headroom + (end - start)))) {
-        free(w);
-        *ret_err = -ENOMEM;
+    struct cairn_window *w = new_window_locked(n, start, end, ret_err);
+    if (!w)
         return NULL;
-    }
-    w->task.run = run;
-    w->data = w->buf + headroom;
-    w->node = cairn_node_ref(n);
-    atomic_init(&w->refs, 1);
-    w->off = start;
-    w->len = end - start;
-    w->generation = n->generation;
-    w->content = n->content;
-    w->version = n->version;
     if (waiter) {
         waiter->next = NULL;
         w->waiters = waiter;
@@ -423,8 +448,34 @@ struct cairn_window *cairn_window_want(struct cairn_node *n, uint64_t off, uint6
     } else {
         cairn_count(s->metrics, CAIRN_READAHEAD, 1);
     }
-    w->next = n->windows;
-    n->windows = w;
     cairn_workers_submit(s->fetchers, &w->task);
     return NULL;
+}
+
+struct cairn_window *cairn_window_whole(struct cairn_node *n)
+{
+    struct cairn_sync *s = n->sync;
+    struct cairn_manifest_entry e;
+    int err;
+    if (cairn_node_load_locked(n) || n->stage || n->windows || n->unlinked || n->gone || !n->size ||
+        n->size > CAIRN_ONE_REQUEST ||
+        (n->content && cairn_meta_chunk_at(s->meta, n->content, 0, &e, NULL) == 0 &&
+         cairn_cache_has(s->cache, &e.id)))
+        return NULL;
+    struct cairn_window *w = new_window_locked(n, 0, n->size, &err);
+    if (w)
+        cairn_count(s->metrics, CAIRN_READAHEAD, 1);
+    return w;
+}
+
+void cairn_window_arrived(struct cairn_window *w, ssize_t got, const struct origin_stat *after)
+{
+    int err = got < 0 ? (int)got : is_whole(w, got, after) ? 0 : -EAGAIN;
+    enum origin_error_class class = origin_error_class(err);
+    /* Whatever is wrong with the file itself: who waits for it finds out by a fetch of its own. */
+    if (err && class != ORIGIN_ERR_TRANSIENT && class != ORIGIN_ERR_ENDED)
+        err = -EAGAIN;
+    if (got >= 0)
+        count_fetch(w->node->sync, got);
+    arrived(w, err);
 }

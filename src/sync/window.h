@@ -59,3 +59,10 @@ void cairn_carry_settle_locked(struct cairn_node *n);
 /* The same if the file is closed and nothing is under way any more; after each end of the two: as
  * long as windows wait to be cut they continue the carry. Needs n->lock. */
 void cairn_carry_end_locked(struct cairn_node *n);
+
+/* A window for all of a small file (CAIRN_ONE_REQUEST) of which nothing is near or under way, NULL
+ * if it is none. Nobody fetches it: the caller, who holds no reference, fills w->data with w->len
+ * bytes and calls cairn_window_arrived. Needs n->lock. */
+struct cairn_window *cairn_window_whole(struct cairn_node *n);
+/* Ends it: `got` bytes and the attributes `after` they were read, or -errno. Without locks. */
+void cairn_window_arrived(struct cairn_window *w, ssize_t got, const struct origin_stat *after);
