@@ -101,6 +101,8 @@ down() {
 # The kernel's caches and the daemon's memory are cold afterwards, its disk cache is not.
 again() {
     down
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
     up "$1"
 }
 

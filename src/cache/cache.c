@@ -56,6 +56,16 @@ int cairn_cache_get(struct cairn_cache *c, const struct cairn_chunk_id *id,
     return 0;
 }
 
+void cairn_cache_will_need(struct cairn_cache *c, const struct cairn_chunk_id *ids, size_t count)
+{
+    struct cairn_chunk_id absent[CAIRN_WILL_NEED_MOST];
+    size_t n = 0;
+    for (size_t i = 0; i < count && i < CAIRN_WILL_NEED_MOST; i++)
+        if (!cairn_memory_has(c->memory, &ids[i]))
+            absent[n++] = ids[i];
+    cairn_disk_will_need(c->disk, absent, n);
+}
+
 bool cairn_cache_has(struct cairn_cache *c, const struct cairn_chunk_id *id)
 {
     return cairn_memory_has(c->memory, id) || cairn_disk_has(c->disk, id);

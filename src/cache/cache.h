@@ -19,6 +19,10 @@ void cairn_cache_close(struct cairn_cache *c); /* NULL is allowed */
 /* 0 with a reference, from memory or from disk (then verified and kept in memory); -ENOENT. */
 int cairn_cache_get(struct cairn_cache *c, const struct cairn_chunk_id *id,
                     struct cairn_chunk **ret);
+/* These will be read soon, in this order: begins to read those that are on disk alone. Does not
+ * wait for the disk. At most CAIRN_WILL_NEED_MOST. */
+#define CAIRN_WILL_NEED_MOST 64
+void cairn_cache_will_need(struct cairn_cache *c, const struct cairn_chunk_id *ids, size_t count);
 bool cairn_cache_has(struct cairn_cache *c, const struct cairn_chunk_id *id);
 /* Into both tiers; never fails. `wait` as in cairn_disk_put. */
 void cairn_cache_put(struct cairn_cache *c, struct cairn_chunk *chunk, bool wait);

@@ -61,6 +61,11 @@ int cairn_disk_get(struct cairn_disk *d, const struct cairn_chunk_id *id, struct
     }
 }
 
+void cairn_disk_will_need(struct cairn_disk *d, const struct cairn_chunk_id *ids, size_t count)
+{
+    store_will_need(d->store, ids, count);
+}
+
 bool cairn_disk_has(struct cairn_disk *d, const struct cairn_chunk_id *id)
 {
     struct cairn_chunk *c = writer_find(d->writer, id);

@@ -30,6 +30,8 @@ void cairn_disk_close(struct cairn_disk *d);
 
 /* 0 with a new reference and verified bytes; -ENOENT if absent or found damaged; -ENOMEM. */
 int cairn_disk_get(struct cairn_disk *d, const struct cairn_chunk_id *id, struct cairn_chunk **ret);
+/* These will be read soon, in this order: begins to read them. Does not wait for the disk. */
+void cairn_disk_will_need(struct cairn_disk *d, const struct cairn_chunk_id *ids, size_t count);
 bool cairn_disk_has(struct cairn_disk *d, const struct cairn_chunk_id *id);
 
 /* Says that the chunk was served from elsewhere (the memory tier): hot here, too. */

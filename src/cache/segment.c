@@ -231,6 +231,8 @@ static int open_segment(struct segment_set *set, uint32_t number, int flags, int
     for (;;) {
         int fd = openat(set->dirfd, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
         if (fd >= 0) {
+            /* A chunk is read whole, and who reads on says so (store_will_need). */
+            posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
             *ret_fd = fd;
             return 0;
         }

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
+#define GAP_BYTES (64 * KIB) /* sooner read along than left out */
 #define SEGMENT_BYTES_MIN   (1 * MIB)
 #define SEGMENT_BYTES_MAX   (64 * MIB)
 #define FIRST_SLOTS_MAX     65536U /* 2 MiB; grows as needed */
@@ -315,6 +316,36 @@ int store_get(struct disk_store *s, const struct cairn_chunk_id *id, bool final,
     if (r == 0)
         cairn_count(s->metrics, CAIRN_DISK_HIT, 1);
     return r;
+}
+
+static void read_ahead(struct disk_store *s, uint32_t segment, uint64_t start, uint64_t end)
+{
+    struct segment *seg;
+    int fd;
+    if (start == end || segment_acquire(s->segments, segment, &seg, &fd) < 0)
+        return;
+    posix_fadvise(fd, (off_t)start, (off_t)(end - start), POSIX_FADV_WILLNEED);
+    segment_release(s->segments, seg);
+}
+
+void store_will_need(struct disk_store *s, const struct cairn_chunk_id *ids, size_t count)
+{
+    struct place p;
+    uint32_t segment = 0;
+    uint64_t start = 0, end = 0; /* of the piece so far */
+    for (size_t i = 0; i < count; i++) {
+        if (!disk_index_find(s->index, &ids[i], &p))
+            continue;
+        uint64_t p_end = p.offset + (uint64_t)record_size(p.stored_len);
+        if (start == end || p.segment != segment || p.offset < start || p.offset > end + GAP_BYTES) {
+            read_ahead(s, segment, start, end);
+            segment = p.segment;
+            start = p.offset;
+            end = p_end;
+        }
+        end = max_u64(end, p_end);
+    }
+    read_ahead(s, segment, start, end);
 }
 
 bool store_has(struct disk_store *s, const struct cairn_chunk_id *id)

@@ -42,6 +42,9 @@ int store_get(struct disk_store *s, const struct cairn_chunk_id *id, bool final,
 /* As store_get for a place already known, without counting a hit. -ENOENT, -ENOMEM. */
 int store_read(struct disk_store *s, const struct cairn_chunk_id *id, const struct place *place,
                const struct segment *segment, int fd, struct cairn_chunk **ret);
+/* Has the kernel read what these will need, in few large pieces where they lie side by side. Those
+ * absent are left out. Does not wait for the disk. */
+void store_will_need(struct disk_store *s, const struct cairn_chunk_id *ids, size_t count);
 bool store_has(struct disk_store *s, const struct cairn_chunk_id *id);
 /* Drops index entries that point nowhere and counts anew. The writer's thread. */
 void store_audit(struct disk_store *s);

@@ -14,12 +14,12 @@
 #include "base/util.h"
 #include "fs/cachedir.h"
 #include "fs/job.h"
+#include "fs/loop.h"
 #include "fs/notify.h"
 #include "origins/url.h"
 
 #define READAHEAD_KB   1024 /* one request of the largest size */
 #define BACKGROUND     64   /* of the kernel's asynchronous reads at once */
-#define THREADS_MOST   10
 
 struct session {
     struct cairn_fs fs;
@@ -182,18 +182,6 @@ static int mount_session(struct session *s, char **ret_why)
     return 0;
 }
 
-static int serve(struct session *s)
-{
-    struct fuse_loop_config *loop = fuse_loop_cfg_create();
-    if (!loop)
-        return -ENOMEM;
-    fuse_loop_cfg_set_max_threads(loop, THREADS_MOST);
-    fuse_loop_cfg_set_clone_fd(loop, 1);
-    int err = fuse_session_loop_mt(s->fs.se, loop);
-    fuse_loop_cfg_destroy(loop);
-    return err < 0 ? err : 0; /* > 0: ended by a signal */
-}
-
 static int connect_origin(const struct cairn_config *cfg, const char *dir,
                           struct cairn_metrics *metrics, struct origin **ret, char **ret_why)
 {
@@ -272,7 +260,7 @@ int cairn_session_run(const struct cairn_config *cfg, cairn_ready_fn *ready, voi
         err = mount_session(s, &why);
     if (!err) {
         fuse_set_signal_handlers(s->fs.se);
-        err = serve(s);
+        err = cairn_loop_run(&s->fs);
         fuse_remove_signal_handlers(s->fs.se);
         fuse_session_unmount(s->fs.se);
     }

@@ -11,6 +11,7 @@
 #define WINDOW_FIRST  (512 * KIB) /* a file read from its start */
 #define WINDOW_MOST   (8 * MIB)
 #define WINDOWS_AHEAD 3
+#define DISK_AHEAD    (4 * MIB) /* of what the disk tier has; refilled by halves */
 #define REORDERED     (1 * MIB) /* the kernel's parallel requests arrive out of order */
 #define RESTARTS_MOST 32
 
@@ -64,13 +65,23 @@ static uint64_t window_size(struct cairn_readahead *a)
     return window;
 }
 
-/* The first byte from `pos` on, but before `limit`, that is not near. */
+/* The first byte from `pos` on, but before `limit`, that is not near. What is near on disk alone is
+ * being read when the reader comes to it. */
 static uint64_t skip_cached(struct cairn_sync *s, uint64_t content, uint64_t pos, uint64_t limit)
 {
+    struct cairn_chunk_id ids[CAIRN_WILL_NEED_MOST];
     struct cairn_manifest_entry e;
+    size_t n = 0;
     while (pos < limit && content && cairn_meta_chunk_at(s->meta, content, pos, &e, NULL) == 0 &&
-           cairn_cache_has(s->cache, &e.id))
+           cairn_cache_has(s->cache, &e.id)) {
+        if (n == ARRAY_LEN(ids)) {
+            cairn_cache_will_need(s->cache, ids, n);
+            n = 0;
+        }
+        ids[n++] = e.id;
         pos = e.off + e.len;
+    }
+    cairn_cache_will_need(s->cache, ids, n);
     return pos;
 }
 
@@ -82,12 +93,15 @@ static void fetch_ahead(struct cairn_handle *h)
     if (pthread_mutex_trylock(&a->lock))
         return; /* another read of this handle sees to it */
     uint64_t ahead = a->window * WINDOWS_AHEAD;
-    if (a->streak >= 2 && a->frontier < a->next + ahead) {
+    if (a->streak >= 2 && a->frontier < a->next + max_u64(ahead, DISK_AHEAD / 2)) {
         pthread_mutex_lock(&n->lock);
         uint64_t size = n->size, content = n->content;
         bool staged = n->stage != NULL;
         pthread_mutex_unlock(&n->lock);
         uint64_t limit = min_u64(a->next + ahead, size);
+        if (!staged && a->frontier >= a->next)
+            a->frontier =
+                skip_cached(n->sync, content, a->frontier, min_u64(a->next + DISK_AHEAD, size));
         /* From the frontier on, though the reader may be beyond it: a window that is cut before the
          * one in front of it has arrived begins a chunk where none should begin. */
         while (!staged && a->frontier < limit) {
