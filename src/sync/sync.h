@@ -22,6 +22,7 @@
 #include "cdc/fastcdc.h"
 #include "meta/store.h"
 #include "origins/origin.h"
+#include "sync/buffers.h"
 #include "sync/workers.h"
 
 struct cairn_node;
@@ -65,6 +66,7 @@ struct cairn_sync {
     struct cairn_nodes *nodes;
     struct cairn_fresh *fresh;
     struct cairn_siblings *siblings;
+    struct cairn_buffers buffers;
     struct cairn_workers *workers;  /* operations that wait for the origin */
     struct cairn_workers *fetchers; /* windows; never wait for another task */
     struct cairn_workers *background; /* chunking of what was written, probes */

@@ -23,8 +23,9 @@ struct cairn_window *cairn_window_ref(struct cairn_window *w)
 void cairn_window_unref(struct cairn_window *w)
 {
     if (w && atomic_fetch_sub(&w->refs, 1) == 1) {
+        struct cairn_sync *s = w->node->sync;
         cairn_node_unref(w->node);
-        free(w->buf);
+        cairn_buffer_put(&s->buffers, w->buf, w->buf_len);
         free(w);
     }
 }
@@ -377,7 +378,9 @@ static struct cairn_window *new_window_locked(struct cairn_node *n, uint64_t sta
     }
     struct cairn_window *w = calloc(1, sizeof *w);
     size_t headroom = s->cdc.params.max_bytes;
-    if (!w || !(w->buf = malloc(headroom + (end - start)))) {
+    if (w)
+        w->buf_len = headroom + (end - start);
+    if (!w || !(w->buf = cairn_buffer_get(&s->buffers, w->buf_len))) {
         free(w);
         *ret_err = -ENOMEM;
         return NULL;

@@ -31,6 +31,7 @@ struct cairn_window {
     uint64_t generation, content;
     struct cairn_version version;
     uint8_t *buf;               /* with room for a carry in front of `data` */
+    size_t buf_len;
     uint8_t *data;
     /* under node->lock */
     struct cairn_window *next;
