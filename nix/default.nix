@@ -9,7 +9,7 @@ pkgs.stdenv.mkDerivation {
   src = pkgs.lib.cleanSource ../.;
 
   nativeBuildInputs = with pkgs; [ meson ninja pkg-config python3 ];
-  buildInputs = with pkgs; [ fuse3 jansson libssh2 lmdb xxHash zstd ];
+  buildInputs = with pkgs; [ fuse3 jansson lmdb xxHash zstd ];
   nativeCheckInputs = with pkgs; [ cmocka jq mandoc openssh ];
   checkInputs = [ pkgs.cmocka ];
 

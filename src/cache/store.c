@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#define GAP_BYTES (64 * KIB) /* sooner read along than left out */
+#define GAP_BYTES           (64 * KIB) /* sooner read along than left out */
 #define SEGMENT_BYTES_MIN   (1 * MIB)
 #define SEGMENT_BYTES_MAX   (64 * MIB)
 #define FIRST_SLOTS_MAX     65536U /* 2 MiB; grows as needed */
@@ -337,7 +337,8 @@ void store_will_need(struct disk_store *s, const struct cairn_chunk_id *ids, siz
         if (!disk_index_find(s->index, &ids[i], &p))
             continue;
         uint64_t p_end = p.offset + (uint64_t)record_size(p.stored_len);
-        if (start == end || p.segment != segment || p.offset < start || p.offset > end + GAP_BYTES) {
+        if (start == end || p.segment != segment || p.offset < start ||
+            p.offset > end + GAP_BYTES) {
             read_ahead(s, segment, start, end);
             segment = p.segment;
             start = p.offset;

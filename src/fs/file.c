@@ -19,7 +19,7 @@
 #include "sync/upload.h"
 
 #define QUICK_UPLOAD (256 * KIB) /* to a local disk: sooner done than handed to another thread */
-#define OPEN_TRIES 8 /* of a file that is replaced again and again */
+#define OPEN_TRIES   8           /* of a file that is replaced again and again */
 
 /* O_TRUNC changes the file even when it is opened for reading. */
 static bool for_writing(int flags)
@@ -280,8 +280,8 @@ void fs_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
         return;
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     o->fi = *fi;
-    o->who = (struct cairn_maker){
-        .mode = S_IFREG | (mode & 07777), .uid = ctx->uid, .gid = ctx->gid};
+    o->who =
+        (struct cairn_maker){.mode = S_IFREG | (mode & 07777), .uid = ctx->uid, .gid = ctx->gid};
     cairn_job_submit(&o->job);
 }
 

@@ -18,10 +18,10 @@
 
 struct loop {
     struct cairn_fs *fs;
-    sem_t ended;                     /* posted by each thread that ends */
-    atomic_flag looking;             /* one thread is */
-    _Atomic int64_t look_ns;         /* how long a look takes: 0, or LOOK_LEAST to LOOK_MOST */
-    _Atomic int64_t answered_ns;     /* when the last request was done */
+    sem_t ended;                 /* posted by each thread that ends */
+    atomic_flag looking;         /* one thread is */
+    _Atomic int64_t look_ns;     /* how long a look takes: 0, or LOOK_LEAST to LOOK_MOST */
+    _Atomic int64_t answered_ns; /* when the last request was done */
 };
 
 /* Until a request is there or the time is over. */

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The driver for sftp:// origins: SFTP version 3 with OpenSSH's extensions over one SSH connection.
- * The transport is libssh2's (ssh*.c), the protocol ours (sftp_*.c): libssh2's own SFTP layer has
- * small requests, no posix-rename and no copy-data. This file connects, finds the root and says
- * what the server can do.
+ * The transport is OpenSSH's client (ssh*.c), the protocol ours (sftp_*.c), with many requests on
+ * their way. This file connects, finds the root and says what the server can do.
  */
 #include "origins/sftp.h"
 
@@ -18,7 +17,7 @@
 #include "origins/sftp_open.h"
 #include "origins/sftp_path.h"
 #include "origins/sftp_whole.h"
-#include "origins/ssh_dial.h"
+#include "origins/ssh.h"
 #include "origins/url.h"
 
 #define IO_SIZE_BYTES  (16 * MIB) /* what one call keeps on its way */

@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "origins/ssh.h"
-#include "origins/ssh_dial.h"
 
 #define SLOTS          256u
 #define OUT_BYTES      (1 * MIB)
@@ -21,7 +20,6 @@
 #define FRAME_BYTES    80u /* length, type, id, and the fixed fields of any request */
 #define CLOSE_BYTES    (FRAME_BYTES + 256u)
 #define MAX_REPLY      (512 * KIB) /* OpenSSH's longest is 256 KiB */
-#define WINDOW_BYTES   (32 * MIB)
 #define DEFAULT_IO     (32 * KIB) /* every server takes as much (filexfer-02, section 3) */
 #define MAX_IO         (255 * KIB)
 #define VERSION_NUMBER 3u
@@ -105,7 +103,7 @@ static bool has_room(struct sftp_link *l, size_t n)
 {
     if (OUT_BYTES - l->out_len >= n)
         return true;
-    /* The bytes move, their order doesn't: what libssh2 is to be offered again stays the same. */
+    /* The bytes move, their order doesn't: what is half sent stays in front. */
     memmove(l->out, l->out + l->out_pos, l->out_len - l->out_pos);
     l->out_len -= l->out_pos;
     l->out_pos = 0;
@@ -618,13 +616,17 @@ int sftp_link_open(struct sftp_link **ret, const struct origin_config *cfg,
     l->out = malloc(OUT_BYTES);
     int err = l->out ? 0 : -ENOMEM;
     if (!err)
-        err = ssh_connect(&l->ssh, cfg, "sftp", WINDOW_BYTES, c, ret_why);
+        err = ssh_connect(&l->ssh, cfg, "sftp", ret_why);
     if (!err) {
         err = agree_on_version(l, c);
         if (!err)
             err = learn_limits(l, c);
         if (err)
-            ssh_fail(ret_why, err, "%s: the server does not speak SFTP version 3 (%s)",
+            err = ssh_explain(l->ssh, err, ret_why);
+        if (err && !*ret_why)
+            ssh_fail(ret_why, err,
+                     err == -ETIMEDOUT ? "%s: the server did not answer in time (%s)"
+                                       : "%s: the server does not speak SFTP version 3 (%s)",
                      ssh_name(l->ssh), strerror(-err));
     }
     if (err) {

@@ -91,7 +91,8 @@ static ssize_t take_data(struct sftp *s, const struct origin_call *c, struct who
     return (ssize_t)got;
 }
 
-static int read_batch(struct sftp *s, const struct origin_call *c, struct whole *batch, size_t count)
+static int read_batch(struct sftp *s, const struct origin_call *c, struct whole *batch,
+                      size_t count)
 {
     int err = 0;
     for (size_t i = 0; !err && i < count; i++) {

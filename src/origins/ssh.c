@@ -1,300 +1,335 @@
 // SPDX-License-Identifier: Apache-2.0
-/*
- * libssh2 keeps one outgoing packet. While it is half sent, only the call that began it may be
- * repeated: any other call that sends (a read that enlarges the window, too) fails with BAD_USE.
- * `stuck` remembers which call that is. Waiting for it alone can't deadlock: requests that are not
- * data are small, and answers to data are small.
- *
- * Ciphers: libssh2 decrypts in 16-byte steps, so the cost per step decides; see the order below.
- */
 #include "origins/ssh.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <pwd.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "origins/ssh_auth.h"
-#include "origins/ssh_dial.h"
-#include "origins/ssh_hosts.h"
-#include "origins/ssh_session.h"
+#include "origins/ssh_said.h"
 #include "origins/url.h"
 
-/* Algorithms in the order we like them; those that libssh2 doesn't have are left out. */
-#define KEX_METHODS                                                                                \
-    "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,"        \
-    "ecdh-sha2-nistp521,diffie-hellman-group16-sha512,diffie-hellman-group18-sha512,"              \
-    "diffie-hellman-group-exchange-sha256,diffie-hellman-group14-sha256"
-#define CIPHERS                                                                                    \
-    "aes128-gcm@openssh.com,aes256-gcm@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"              \
-    "chacha20-poly1305@openssh.com"
-#define MACS                                                                                       \
-    "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512,"     \
-    "hmac-sha1"
-
-enum stuck { STUCK_NOT, STUCK_READING, STUCK_WRITING };
+#define ARGS_MOST      32
+#define SOCKET_BYTES   (4 * MIB) /* as much as the kernel lets us have */
+#define SAID_BYTES     4096
+#define CANCEL_POLL_NS (20 * NSEC_PER_MSEC) /* a cancel flag can't wake poll(2) */
+#define LAST_WORDS_MS  1000                 /* between the end of its output and its own */
+#define TERM_MS        200                  /* from SIGTERM to SIGKILL */
 
 struct ssh {
-    struct ssh_session session;
-    LIBSSH2_CHANNEL *channel;
-    enum stuck stuck;
+    pid_t pid;
+    int fd;     /* its standard input and output */
+    int err_fd; /* its standard error */
     bool dead;
+    bool unsent; /* ssh_write waits for room */
     char *name;
+    char *known_hosts, *identity; /* as named, or NULL */
+    char *host;
+    uint16_t port;
+    size_t said_len;
+    char said[SAID_BYTES]; /* the end of what it wrote to standard error */
 };
 
-/* libssh2_init is the process's, not the connection's, and is not safe to race with itself. */
-static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+extern char **environ;
 
-static void library_init(void)
+int ssh_fail(char **ret_why, int err, const char *fmt, ...)
 {
-    libssh2_init(0);
+    va_list ap;
+    va_start(ap, fmt);
+    char *why;
+    int n = vasprintf(&why, fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return err;
+    for (char *p = why; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
+    free(*ret_why);
+    *ret_why = why;
+    return err;
 }
 
-int ssh_session_wait(struct ssh_session *s, const struct origin_call *c)
+/* --- starting -------------------------------------------------------------------------------- */
+
+struct args {
+    char *arg[ARGS_MOST];
+    size_t count;
+    bool failed; /* out of memory */
+};
+
+static void add_arg(struct args *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void add_arg(struct args *a, const char *fmt, ...)
 {
-    int directions = libssh2_session_block_directions(s->lib);
-    short events = 0;
-    if (directions & LIBSSH2_SESSION_BLOCK_OUTBOUND)
-        events |= POLLOUT;
-    if (directions & LIBSSH2_SESSION_BLOCK_INBOUND || !events)
-        events |= POLLIN;
-    return ssh_wait_fd(s->fd, events, c);
+    va_list ap;
+    va_start(ap, fmt);
+    char *text;
+    if (a->count + 1 == ARGS_MOST || vasprintf(&text, fmt, ap) < 0)
+        a->failed = true;
+    else
+        a->arg[a->count++] = text;
+    va_end(ap);
 }
 
-int ssh_session_errno(int libssh2_error)
+/* A file name as an option's value: ssh expands %, and splits at blanks that are not quoted. */
+static void add_file(struct args *a, const char *option, const char *path)
 {
-    switch (libssh2_error) {
-    case LIBSSH2_ERROR_ALLOC:
-        return -ENOMEM;
-    case LIBSSH2_ERROR_KEX_FAILURE:
-    case LIBSSH2_ERROR_METHOD_NONE:
-    case LIBSSH2_ERROR_METHOD_NOT_SUPPORTED:
-    case LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED:
-    case LIBSSH2_ERROR_CHANNEL_FAILURE:
-        return -EOPNOTSUPP;
-    case LIBSSH2_ERROR_AUTHENTICATION_FAILED:
-    case LIBSSH2_ERROR_PUBLICKEY_UNVERIFIED:
-    case LIBSSH2_ERROR_FILE:
-        return -EACCES;
-    default: /* the stream is out of step or gone: only a new connection helps */
-        return -ECONNRESET;
+    AUTO_FREE char *quoted = malloc(2 * strlen(path) + 1);
+    char *q = quoted;
+    if (!quoted) {
+        a->failed = true;
+        return;
     }
+    for (const char *p = path; *p; p++) {
+        if (*p == '%')
+            *q++ = '%';
+        if (*p == '"' || *p == '\\')
+            *q++ = '\\';
+        *q++ = *p;
+    }
+    *q = '\0';
+    add_arg(a, "-o%s=\"%s\"", option, quoted);
 }
 
-const char *ssh_session_message(struct ssh_session *s)
+/* With AES in hardware GCM is the cheapest by far; else the client's own order is right. */
+static bool has_aes(void)
 {
-    char *text = NULL;
-    libssh2_session_last_error(s->lib, &text, NULL, 0);
-    return text && *text ? text : "no details";
-}
-
-static bool is_listed(const char *const *list, int count, const char *name, size_t len)
-{
-    for (int i = 0; i < count; i++)
-        if (strlen(list[i]) == len && !memcmp(list[i], name, len))
-            return true;
+#if defined(__x86_64__) || defined(__i386__)
+    return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
+#elif defined(__aarch64__)
+    return getauxval(AT_HWCAP) & (1UL << 3); /* HWCAP_AES */
+#else
     return false;
+#endif
 }
 
-int ssh_session_prefer(struct ssh_session *s, int type, const char *methods)
+static void make_args(struct args *a, const struct origin_config *cfg, const char *subsystem)
 {
-    const char **has = NULL;
-    int count = libssh2_session_supported_algs(s->lib, type, &has);
-    if (count <= 0)
-        return count == LIBSSH2_ERROR_ALLOC ? -ENOMEM : -EOPNOTSUPP;
-    AUTO_FREE char *list = calloc(1, strlen(methods) + 1);
-    size_t n = 0;
-    for (const char *p = methods; list && *p;) {
-        size_t len = strcspn(p, ",");
-        if (is_listed(has, count, p, len)) {
-            if (n)
-                list[n++] = ',';
-            memcpy(list + n, p, len);
-            n += len;
-        }
-        p += len + (p[len] == ',');
+    const struct origin_url *url = cfg->url;
+    add_arg(a, "ssh");
+    if (cfg->ssh_config) {
+        add_arg(a, "-F");
+        add_arg(a, "%s", cfg->ssh_config);
     }
-    libssh2_free(s->lib, has);
-    if (!list)
+    add_arg(a, "-oBatchMode=yes");
+    add_arg(a, "-oStrictHostKeyChecking=yes");
+    add_arg(a, "-oClearAllForwardings=yes");
+    add_arg(a, "-oForwardAgent=no");
+    add_arg(a, "-oForwardX11=no");
+    add_arg(a, "-oPermitLocalCommand=no");
+    add_arg(a, "-oRequestTTY=no");
+    add_arg(a, "-oRemoteCommand=none");
+    /* Several connections, each with a stream and a core of its own, are what we want. */
+    add_arg(a, "-oControlMaster=no");
+    add_arg(a, "-oControlPath=none");
+    add_arg(a, "-oLogLevel=ERROR");
+    if (has_aes())
+        add_arg(a, "-oCiphers=^aes128-gcm@openssh.com,aes256-gcm@openssh.com");
+    if (cfg->ssh_identity)
+        add_file(a, "IdentityFile", cfg->ssh_identity);
+    if (cfg->ssh_known_hosts) {
+        add_file(a, "UserKnownHostsFile", cfg->ssh_known_hosts);
+        add_arg(a, "-oGlobalKnownHostsFile=none");
+    }
+    if (url->port)
+        add_arg(a, "-p%u", (unsigned)url->port);
+    if (url->user)
+        add_arg(a, "-l%s", url->user);
+    add_arg(a, "-s");
+    add_arg(a, "--");
+    add_arg(a, "%s", url->host);
+    add_arg(a, "%s", subsystem);
+    a->arg[a->count] = NULL;
+}
+
+static int spawn(pid_t *ret, char **argv, int stdio, int err)
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attr);
+    posix_spawn_file_actions_adddup2(&files, stdio, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&files, stdio, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files, err, STDERR_FILENO);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    /* A session of its own: no terminal to ask at, and no Ctrl-C that is meant for us. */
+    posix_spawnattr_setflags(&attr,
+                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    int rc = posix_spawnp(ret, argv[0], &files, &attr, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attr);
+    return -rc;
+}
+
+static void enlarge(int fd)
+{
+    int bytes = SOCKET_BYTES;
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
+static int start(struct ssh *s, char **argv)
+{
+    int io[2], err[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, io) < 0)
+        return -errno;
+    if (pipe2(err, O_CLOEXEC) < 0) {
+        int failed = -errno;
+        close(io[0]);
+        close(io[1]);
+        return failed;
+    }
+    s->fd = io[0];
+    s->err_fd = err[0];
+    enlarge(io[0]);
+    enlarge(io[1]);
+    int rc = fcntl(io[0], F_SETFL, O_NONBLOCK) < 0 || fcntl(err[0], F_SETFL, O_NONBLOCK) < 0
+                 ? -errno
+                 : spawn(&s->pid, argv, io[1], err[1]);
+    close(io[1]);
+    close(err[1]);
+    return rc;
+}
+
+static int name_it(struct ssh *s, const struct origin_config *cfg)
+{
+    const struct origin_url *url = cfg->url;
+    bool v6 = strchr(url->host, ':');
+    char port[8] = "";
+    if (url->port)
+        snprintf(port, sizeof port, ":%u", (unsigned)url->port);
+    if (asprintf(&s->name, v6 ? "%s%s[%s]%s" : "%s%s%s%s", url->user ? url->user : "",
+                 url->user ? "@" : "", url->host, port) < 0) {
+        s->name = NULL;
         return -ENOMEM;
-    return n && libssh2_session_method_pref(s->lib, type, list) == 0 ? 0 : -EOPNOTSUPP;
-}
-
-static int handshake(struct ssh *s, const struct origin_call *c, char **ret_why)
-{
-    LIBSSH2_SESSION *lib = s->session.lib;
-    for (;;) {
-        int rc = libssh2_session_handshake(lib, s->session.fd);
-        if (rc == 0)
-            return 0;
-        if (rc != LIBSSH2_ERROR_EAGAIN) {
-            int err = ssh_session_errno(rc);
-            const char *advice = err == -EOPNOTSUPP ? "; it offers no algorithm that we have" : "";
-            return ssh_fail(ret_why, err, "%s: the SSH handshake failed (%s)%s", s->name,
-                            ssh_session_message(&s->session), advice);
-        }
-        int err = ssh_session_wait(&s->session, c);
-        if (err)
-            return ssh_fail(ret_why, err, "%s: the server did not finish the SSH handshake in time",
-                            s->name);
     }
-}
-
-static int open_channel(struct ssh *s, const char *subsystem, uint32_t window,
-                        const struct origin_call *c, char **ret_why)
-{
-    LIBSSH2_SESSION *lib = s->session.lib;
-    while (!s->channel) {
-        s->channel = libssh2_channel_open_ex(lib, "session", sizeof "session" - 1, window,
-                                             LIBSSH2_CHANNEL_PACKET_DEFAULT, NULL, 0);
-        if (s->channel)
-            break;
-        int rc = libssh2_session_last_errno(lib);
-        int err =
-            rc == LIBSSH2_ERROR_EAGAIN ? ssh_session_wait(&s->session, c) : ssh_session_errno(rc);
-        if (err)
-            return ssh_fail(ret_why, err, "%s: the server opened no channel (%s)", s->name,
-                            ssh_session_message(&s->session));
-    }
-    for (;;) {
-        int rc = libssh2_channel_subsystem(s->channel, subsystem);
-        if (rc == 0)
-            break;
-        int err =
-            rc == LIBSSH2_ERROR_EAGAIN ? ssh_session_wait(&s->session, c) : ssh_session_errno(rc);
-        if (err)
-            return ssh_fail(ret_why, err, "%s: the server did not start its %s subsystem (%s)",
-                            s->name, subsystem, ssh_session_message(&s->session));
-    }
-    /* What a login script prints to stderr would fill the window and is of no use here. */
-    libssh2_channel_handle_extended_data2(s->channel, LIBSSH2_CHANNEL_EXTENDED_DATA_IGNORE);
-    return 0;
-}
-
-static int prepare_session(struct ssh *s)
-{
-    pthread_once(&library_once, library_init);
-    LIBSSH2_SESSION *lib = libssh2_session_init_ex(NULL, NULL, NULL, NULL);
-    if (!lib)
-        return -ENOMEM;
-    s->session.lib = lib;
-    libssh2_session_set_blocking(lib, 0);
-    static const struct {
-        int type;
-        const char *methods;
-    } prefs[] = {
-        {LIBSSH2_METHOD_KEX, KEX_METHODS},  {LIBSSH2_METHOD_CRYPT_CS, CIPHERS},
-        {LIBSSH2_METHOD_CRYPT_SC, CIPHERS}, {LIBSSH2_METHOD_MAC_CS, MACS},
-        {LIBSSH2_METHOD_MAC_SC, MACS},
-    };
-    int err = 0;
-    for (size_t i = 0; !err && i < ARRAY_LEN(prefs); i++)
-        err = ssh_session_prefer(&s->session, prefs[i].type, prefs[i].methods);
-    return err;
-}
-
-/* The mounting user's name and home directory; HOME wins, as with other programs. */
-static int load_config(const struct origin_config *cfg, struct ssh_config *ret, char **ret_why)
-{
-    struct passwd pw, *found = NULL;
-    char buf[4096];
-    getpwuid_r(getuid(), &pw, buf, sizeof buf, &found);
-    const char *home = getenv("HOME");
-    if (!home || !*home)
-        home = found ? found->pw_dir : "/";
-    struct ssh_query q = {
-        .host = cfg->url->host,
-        .user = cfg->url->user,
-        .port = cfg->url->port,
-        .local_user = found ? found->pw_name : "nobody",
-        .home = home,
-        .identity = cfg->ssh_identity,
-        .known_hosts = cfg->ssh_known_hosts,
-    };
-    int err = ssh_config_load(cfg->ssh_config, &q, ret);
-    if (err && cfg->ssh_config)
-        ssh_fail(ret_why, err, "%s: can't be read (%s)", cfg->ssh_config, strerror(-err));
-    return err;
+    s->host = strdup(url->host);
+    s->port = url->port;
+    if (cfg->ssh_identity)
+        s->identity = strdup(cfg->ssh_identity);
+    if (cfg->ssh_known_hosts)
+        s->known_hosts = strdup(cfg->ssh_known_hosts);
+    return s->host && !s->identity == !cfg->ssh_identity && !s->known_hosts == !cfg->ssh_known_hosts
+               ? 0
+               : -ENOMEM;
 }
 
 int ssh_connect(struct ssh **ret, const struct origin_config *cfg, const char *subsystem,
-                uint32_t receive_window, const struct origin_call *c, char **ret_why)
+                char **ret_why)
 {
-    struct ssh_config config = {0};
-    int err = load_config(cfg, &config, ret_why);
-    if (err)
-        return err;
     struct ssh *s = calloc(1, sizeof *s);
-    if (!s) {
-        ssh_config_clear(&config);
+    struct args a = {0};
+    if (!s)
         return -ENOMEM;
+    s->fd = s->err_fd = -1;
+    int err = name_it(s, cfg);
+    if (!err && cfg->ssh_config && access(cfg->ssh_config, R_OK) < 0) {
+        err = -errno;
+        ssh_fail(ret_why, err, "%s: can't be read (%s)", cfg->ssh_config, strerror(-err));
     }
-    s->session.fd = -1;
-    s->session.config = &config;
-    bool v6 = strchr(config.hostname, ':');
-    if (asprintf(&s->name, v6 ? "%s@[%s]:%u" : "%s@%s:%u", config.user, config.hostname,
-                 (unsigned)config.port) < 0) {
-        s->name = NULL;
-        err = -ENOMEM;
-        goto fail;
+    if (!err) {
+        make_args(&a, cfg, subsystem);
+        err = a.failed ? -ENOMEM : start(s, a.arg);
+        if (err == -ENOENT)
+            ssh_fail(ret_why, err, "no 'ssh' is found: install the OpenSSH client");
     }
-    s->session.name = s->name;
-    if (config.proxy)
-        log_warn(
-            "%s: ssh_config asks for a proxy (%s), which is not supported: connecting directly",
-            s->name, config.proxy);
-    err = ssh_dial(config.hostname, config.port, c, &s->session.fd, ret_why);
-    if (err)
-        goto fail;
-    err = prepare_session(s);
-    if (err)
-        goto fail;
-    struct ssh_hosts *hosts = NULL;
-    err = ssh_hosts_load(&hosts, &s->session);
-    if (!err)
-        err = ssh_hosts_prefer(hosts);
-    if (!err)
-        err = handshake(s, c, ret_why);
-    if (!err)
-        err = ssh_hosts_check(hosts, ret_why);
-    ssh_hosts_free(hosts);
-    if (!err)
-        err = ssh_authenticate(&s->session, c, ret_why);
-    if (!err)
-        err = open_channel(s, subsystem, receive_window, c, ret_why);
-    if (err)
-        goto fail;
-    s->session.config = NULL;
-    ssh_config_clear(&config);
+    for (size_t i = 0; i < a.count; i++)
+        free(a.arg[i]);
+    if (err) {
+        ssh_close(s);
+        return err;
+    }
     *ret = s;
     return 0;
-fail:
-    s->session.config = NULL;
-    ssh_close(s);
-    ssh_config_clear(&config);
-    return err;
+}
+
+/* --- what it says ---------------------------------------------------------------------------- */
+
+/* Keeps the end of what is there; false at its end. */
+static bool listen_to(struct ssh *s)
+{
+    for (;;) {
+        char more[1024];
+        ssize_t n = read(s->err_fd, more, sizeof more);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 && errno == EAGAIN;
+        size_t room = sizeof s->said - 1, len = (size_t)n;
+        if (s->said_len + len > room) {
+            size_t drop = s->said_len + len - room;
+            memmove(s->said, s->said + drop, s->said_len - drop);
+            s->said_len -= drop;
+        }
+        memcpy(s->said + s->said_len, more, len);
+        s->said_len += len;
+    }
+}
+
+int ssh_explain(struct ssh *s, int err, char **ret_why)
+{
+    /* It closes its output a moment before it has said everything. */
+    struct pollfd p = {.fd = s->err_fd, .events = POLLIN};
+    while (listen_to(s) && err == -ECONNRESET && poll(&p, 1, LAST_WORDS_MS) > 0)
+        ;
+    s->said[s->said_len] = '\0';
+    struct ssh_question q = {.name = s->name,
+                             .host = s->host,
+                             .port = s->port,
+                             .known_hosts = s->known_hosts,
+                             .identity = s->identity};
+    return ssh_said(s->said, &q, err, ret_why);
+}
+
+/* --- ending ---------------------------------------------------------------------------------- */
+
+/* True once it has ended; waits that long at most. */
+static bool reap(struct ssh *s, int ms)
+{
+    for (int i = 0;; i++) {
+        pid_t p = waitpid(s->pid, NULL, WNOHANG);
+        if (p == s->pid || (p < 0 && errno == ECHILD))
+            return true;
+        if (i >= ms)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = NSEC_PER_MSEC}, NULL);
+    }
 }
 
 void ssh_close(struct ssh *s)
 {
     if (!s)
         return;
-    if (s->session.lib) {
-        if (s->stuck == STUCK_NOT && !s->dead)
-            libssh2_session_disconnect(s->session.lib, "closing");
-        /* On a shut socket libssh2 finds an error instead of a reason to wait: it frees all. */
-        if (s->session.fd >= 0)
-            shutdown(s->session.fd, SHUT_RDWR);
-        for (int i = 0; i < 8 && libssh2_session_free(s->session.lib) == LIBSSH2_ERROR_EAGAIN; i++)
-            ;
+    if (s->fd >= 0)
+        close(s->fd);
+    if (s->pid > 0) {
+        kill(s->pid, SIGTERM);
+        if (!reap(s, TERM_MS)) {
+            kill(s->pid, SIGKILL);
+            while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        }
     }
-    if (s->session.fd >= 0)
-        close(s->session.fd);
+    if (s->err_fd >= 0)
+        close(s->err_fd);
+    free(s->known_hosts);
+    free(s->identity);
+    free(s->host);
     free(s->name);
     free(s);
 }
@@ -304,58 +339,64 @@ const char *ssh_name(const struct ssh *s)
     return s->name;
 }
 
-/* What is left to do after libssh2 said `rc` to the call `who`. */
-static int settle(struct ssh *s, ssize_t rc, enum stuck who)
+/* --- the stream ------------------------------------------------------------------------------ */
+
+static ssize_t gone(struct ssh *s)
 {
-    if (rc == LIBSSH2_ERROR_EAGAIN) {
-        bool half_sent =
-            libssh2_session_block_directions(s->session.lib) & LIBSSH2_SESSION_BLOCK_OUTBOUND;
-        s->stuck = half_sent ? who : STUCK_NOT;
-        return -EAGAIN;
+    if (!s->dead) {
+        listen_to(s);
+        s->said[s->said_len] = '\0';
+        log_debug("%s: connection lost: %s", s->name, s->said);
     }
     s->dead = true;
-    log_debug("%s: connection lost: %s", s->name, ssh_session_message(&s->session));
-    return ssh_session_errno((int)rc) == -ENOMEM ? -ENOMEM : -ECONNRESET;
+    return -ECONNRESET;
 }
 
 ssize_t ssh_read(struct ssh *s, void *buf, size_t len)
 {
     if (s->dead)
         return -ECONNRESET;
-    if (s->stuck == STUCK_WRITING)
-        return -EAGAIN;
-    ssize_t n = libssh2_channel_read_ex(s->channel, 0, buf, len);
-    if (n > 0) {
-        s->stuck = STUCK_NOT;
+    ssize_t n = recv(s->fd, buf, len, 0);
+    if (n > 0)
         return n;
-    }
-    if (n == 0) {
-        if (libssh2_channel_eof(s->channel)) {
-            s->dead = true;
-            return -ECONNRESET;
-        }
-        n = LIBSSH2_ERROR_EAGAIN;
-    }
-    return settle(s, n, STUCK_READING);
+    return n < 0 && (errno == EAGAIN || errno == EINTR) ? -EAGAIN : gone(s);
 }
 
 ssize_t ssh_write(struct ssh *s, const void *buf, size_t len)
 {
     if (s->dead)
         return -ECONNRESET;
-    if (s->stuck == STUCK_READING)
-        return -EAGAIN;
-    ssize_t n = libssh2_channel_write_ex(s->channel, 0, buf, len);
-    if (n > 0) {
-        s->stuck = STUCK_NOT;
+    ssize_t n = send(s->fd, buf, len, MSG_NOSIGNAL);
+    s->unsent = n < 0 && (errno == EAGAIN || errno == EINTR);
+    if (n > 0)
         return n;
-    }
-    return settle(s, n == 0 ? LIBSSH2_ERROR_EAGAIN : n, STUCK_WRITING);
+    return s->unsent || n == 0 ? -EAGAIN : gone(s);
 }
 
 int ssh_wait(struct ssh *s, const struct origin_call *c)
 {
-    return ssh_session_wait(&s->session, c);
+    struct pollfd p[2] = {{.fd = s->fd, .events = s->unsent ? POLLIN | POLLOUT : POLLIN},
+                          {.fd = s->err_fd, .events = POLLIN}};
+    for (;;) {
+        int64_t wait_ns = CAIRN_NEVER;
+        int err;
+        if (origin_call_ended(c, &err))
+            return err;
+        if (c->deadline_ns != CAIRN_NEVER)
+            wait_ns = c->deadline_ns - cairn_now_ns();
+        if (c->cancelled && wait_ns > CANCEL_POLL_NS)
+            wait_ns = CANCEL_POLL_NS;
+        if (wait_ns < 0)
+            wait_ns = 0;
+        struct timespec t = ns_to_timespec(wait_ns);
+        int n = ppoll(p, 2, wait_ns == CAIRN_NEVER ? NULL : &t, NULL);
+        if (n < 0 && errno != EINTR)
+            return -errno;
+        if (n > 0 && p[0].revents)
+            return 0;
+        if (n > 0 && !listen_to(s))
+            p[1].fd = -1; /* it says nothing more */
+    }
 }
 
 bool ssh_is_alive(struct ssh *s)
@@ -363,6 +404,6 @@ bool ssh_is_alive(struct ssh *s)
     if (s->dead)
         return false;
     char byte;
-    ssize_t n = recv(s->session.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n = recv(s->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
 }

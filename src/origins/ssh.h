@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * One SSH connection with one channel, on libssh2 in non-blocking mode: every wait is a poll(2)
- * of ours that obeys the call's deadline and cancel flag. One thread at a time.
+ * One SSH connection with one channel: a child process of OpenSSH's client, and a socket to its
+ * standard input and output. So it reads the user's ssh_config, knows the hosts, keys, agents,
+ * certificates and jump hosts that `ssh` knows, and decrypts beside us on another core. It is never
+ * allowed to ask the user, nor to believe an unknown host. One thread at a time.
  */
 #pragma once
 
@@ -14,23 +16,29 @@
 struct ssh;
 
 /*
- * Connects, checks the host's key, proves who we are and opens a channel with `subsystem`.
- * `receive_window` is in bytes: as much as may be on its way to us. On failure *ret_why (free it)
- * is one line for the user and the error is
+ * Starts the client for `subsystem`. Whether it gets anywhere is known when the first bytes come:
+ * if none do, ssh_explain tells why. Errors: -ENOENT (no ssh is installed, no such ssh_config),
+ * -EMFILE, -EAGAIN, -ENOMEM; then *ret_why (free it) is one line for the user. Free with ssh_close.
+ */
+int ssh_connect(struct ssh **ret, const struct origin_config *cfg, const char *subsystem,
+                char **ret_why);
+
+/*
+ * After the first exchange failed with `err`: what went wrong, from what the client has said.
  *   -ECONNREFUSED, -EHOSTUNREACH, -ENETUNREACH, -ETIMEDOUT   unreachable
  *   -EKEYREJECTED   the host's key is unknown, has changed or is revoked
  *   -EACCES         none of our keys was accepted
  *   -EOPNOTSUPP     no common algorithm, or no such subsystem
- *   -ECONNRESET, -EINTR, -ENOMEM
- * Free with ssh_close.
+ *   -EINVAL         the ssh_config is wrong
+ * With a line for the user in *ret_why. `err` itself, and *ret_why left alone, if it has said
+ * nothing: then something else is wrong.
  */
-int ssh_connect(struct ssh **ret, const struct origin_config *cfg, const char *subsystem,
-                uint32_t receive_window, const struct origin_call *c, char **ret_why);
+int ssh_explain(struct ssh *s, int err, char **ret_why);
 
-/* Says goodbye without waiting, and frees. NULL is allowed. */
+/* Ends the client, whatever it does, and frees. NULL is allowed. */
 void ssh_close(struct ssh *s);
 
-/* "user@host:port", valid until ssh_close. */
+/* "user@host:port" as far as the URL has it, valid until ssh_close. */
 const char *ssh_name(const struct ssh *s);
 
 /*
@@ -39,14 +47,15 @@ const char *ssh_name(const struct ssh *s);
  */
 ssize_t ssh_read(struct ssh *s, void *buf, size_t len);
 
-/*
- * Bytes taken, at least 1; -EAGAIN: the next call must offer the same bytes again (it may offer
- * more after them). Never waits.
- */
+/* Bytes taken, at least 1; -EAGAIN: none now. -ECONNRESET. Never waits. */
 ssize_t ssh_write(struct ssh *s, const void *buf, size_t len);
 
-/* Waits until ssh_read or ssh_write may get further. 0, -ETIMEDOUT or -EINTR. */
+/* Waits until ssh_read, or ssh_write if it has said -EAGAIN, may get further. 0, -ETIMEDOUT or
+ * -EINTR. */
 int ssh_wait(struct ssh *s, const struct origin_call *c);
 
 /* False once the peer has closed the connection or it broke. Never waits. */
 bool ssh_is_alive(struct ssh *s);
+
+/* Sets *ret_why, freeing what it held, and returns `err`; control characters become '?'. */
+int ssh_fail(char **ret_why, int err, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

@@ -288,8 +288,8 @@ int cairn_apply_name_locked(struct cairn_sync *s, struct cairn_node *n, uint64_t
         return err;
     bool have = !err && cairn_meta_inode(s->meta, ino, &in) == 0;
     bool news = !err;
-    if (!err && (!st || !have || stamp.replaced ||
-                 !(same_node(&in, st) || may_take_over(s, n, &in, st)))) {
+    if (!err &&
+        (!st || !have || stamp.replaced || !(same_node(&in, st) || may_take_over(s, n, &in, st)))) {
         /* What was written here and not yet sent must not vanish with the name. */
         if (n && n->stage && n->uploading)
             return *ret_ino = ino, 0;

@@ -9,7 +9,7 @@
 
 #define LARGE      (1 * MIB)  /* smaller ones are malloc's */
 #define LARGE_ROOM (10 * MIB) /* what a kept one can hold: a window and a chunk before it */
-#define KEPT_MOST  4
+#define KEPT_MOST  8
 
 /* In the first bytes of one that is kept. */
 struct cairn_buffer {

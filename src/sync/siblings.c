@@ -9,18 +9,18 @@
 #include "sync/path.h"
 #include "sync/window.h"
 
-#define RUNS        8         /* directories that are read at the same time */
-#define STREAK      3         /* files in order until the next ones are fetched */
+#define RUNS        8 /* directories that are read at the same time */
+#define STREAK      3 /* files in order until the next ones are fetched */
 #define STREAK_MOST 16
-#define DEPTH_FIRST 8         /* files ahead of the reader */
+#define DEPTH_FIRST 8 /* files ahead of the reader */
 #define DEPTH_MOST  512
 #define BATCH_FILES 32
 #define BATCH_BYTES (1 * MIB)
-#define SCAN_MOST   256       /* names looked at for one batch */
+#define SCAN_MOST   256 /* names looked at for one batch */
 
 /* One directory whose files somebody reads. */
 struct run {
-    uint64_t dir; /* 0: unused */
+    uint64_t dir;  /* 0: unused */
     uint64_t used; /* for the choice of whom to forget */
     /* the file opened last */
     char name[CAIRN_NAME_MAX + 1];

@@ -11,8 +11,9 @@
 #include "sync/fresh.h"
 #include "sync/path.h"
 
-#define FAILED_NS (1 * NSEC_PER_SEC) /* how long a silent origin is not asked for this file again  \
-                                      */
+#define FAILED_NS                                                                                  \
+    (1 * NSEC_PER_SEC) /* how long a silent origin is not asked for this file again                \
+                        */
 
 struct cairn_window *cairn_window_ref(struct cairn_window *w)
 {

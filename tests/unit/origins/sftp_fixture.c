@@ -13,27 +13,6 @@
 #include "base/util.h"
 #include "origins/url.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_LEAK_CHECKER 1
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define HAS_LEAK_CHECKER 1
-#endif
-#ifdef HAS_LEAK_CHECKER
-#include <sanitizer/lsan_interface.h>
-#endif
-
-void sftp_ignore_leaks(bool on)
-{
-#ifdef HAS_LEAK_CHECKER
-    if (on)
-        __lsan_disable();
-    else
-        __lsan_enable();
-#endif
-}
-
 const struct origin_call sftp_endless = {.deadline_ns = CAIRN_NEVER};
 
 struct origin_call sftp_call_for(int64_t ns)

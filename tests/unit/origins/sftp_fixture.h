@@ -35,10 +35,6 @@ const char *sftp_tree_path(const struct sshd *s, const char *name);
 /* Deterministic bytes of a file at `off`. */
 void sftp_fill(void *buf, size_t len, uint64_t off);
 
-/* Between true and false, a leak checker overlooks what this thread allocates: libssh2 1.10 loses
- * some bytes with each ECDSA key of a user, and with each renewal of the session's keys. */
-void sftp_ignore_leaks(bool on);
-
 /*
  * Runs `fn(arg, call)` in this thread with a cancel flag that another thread sets once this one
  * sleeps in the kernel. Returns what fn does; *ret_ns is the time from the flag to the return.

@@ -99,7 +99,6 @@ static void test_data_survives_new_session_keys(void **state)
     struct sshd *sshd = sshd_start("ed25519", NULL, "RekeyLimit 2M");
     assert_non_null(sshd);
     AUTO_FREE uint8_t *buf = malloc(BIG_BYTES / 4);
-    sftp_ignore_leaks(true);
     struct sftp_fixture g = {.sshd = sshd, .o = sftp_fixture_connect(sshd)};
     sftp_fill(buf, BIG_BYTES / 4, 0);
     struct origin_file *file = create(g.o, "big");
@@ -109,7 +108,6 @@ static void test_data_survives_new_session_keys(void **state)
     assert_true(is_pattern(buf, BIG_BYTES / 4, 0));
     origin_close_file(file);
     origin_close(g.o);
-    sftp_ignore_leaks(false);
     sshd_stop(sshd);
     assert_true(origin_usable(f->o));
 }
