@@ -66,6 +66,11 @@ void cairn_disk_will_need(struct cairn_disk *d, const struct cairn_chunk_id *ids
     store_will_need(d->store, ids, count);
 }
 
+void cairn_disk_will_need_around(struct cairn_disk *d, const struct cairn_chunk_id *id)
+{
+    store_will_need_around(d->store, id);
+}
+
 bool cairn_disk_has(struct cairn_disk *d, const struct cairn_chunk_id *id)
 {
     struct cairn_chunk *c = writer_find(d->writer, id);

@@ -32,6 +32,8 @@ void cairn_disk_close(struct cairn_disk *d);
 int cairn_disk_get(struct cairn_disk *d, const struct cairn_chunk_id *id, struct cairn_chunk **ret);
 /* These will be read soon, in this order: begins to read them. Does not wait for the disk. */
 void cairn_disk_will_need(struct cairn_disk *d, const struct cairn_chunk_id *ids, size_t count);
+/* The same for what was stored along with this one. */
+void cairn_disk_will_need_around(struct cairn_disk *d, const struct cairn_chunk_id *id);
 bool cairn_disk_has(struct cairn_disk *d, const struct cairn_chunk_id *id);
 
 /* Says that the chunk was served from elsewhere (the memory tier): hot here, too. */

@@ -20,6 +20,7 @@ struct segment {
     uint32_t number;
     _Atomic uint32_t size; /* bytes; the writer's thread stores it once they are written */
     _Atomic uint32_t hit_bytes; /* payload of distinct chunks read since the last ageing */
+    _Atomic uint64_t around; /* bit: this 64th was read ahead since the last ageing */
     double score;               /* the writer's; see segment_set_age */
     bool unsynced;         /* the writer's: written to since it was opened */
     bool gone;             /* set lock: removed, freed by the last release */

@@ -45,6 +45,8 @@ int store_read(struct disk_store *s, const struct cairn_chunk_id *id, const stru
 /* Has the kernel read what these will need, in few large pieces where they lie side by side. Those
  * absent are left out. Does not wait for the disk. */
 void store_will_need(struct disk_store *s, const struct cairn_chunk_id *ids, size_t count);
+/* The same for what lies around this one: it was stored with it. Once in a while for each place. */
+void store_will_need_around(struct disk_store *s, const struct cairn_chunk_id *id);
 bool store_has(struct disk_store *s, const struct cairn_chunk_id *id);
 /* Drops index entries that point nowhere and counts anew. The writer's thread. */
 void store_audit(struct disk_store *s);

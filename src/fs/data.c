@@ -87,6 +87,7 @@ void fs_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
         return;
     cairn_read_init(&rj->read, cairn_handle_of(fi), (uint64_t)off, size, read_done);
     rj->read.sequential = quick.sequential;
+    rj->read.random = quick.random;
     rj->job.destroy = destroy_read;
     atomic_fetch_add(&rj->read.handle->node->waiting, 1);
     cairn_job_wait(&rj->job);

@@ -14,6 +14,7 @@
 #define DISK_AHEAD    (4 * MIB) /* of what the disk tier has; refilled by halves */
 #define REORDERED     (1 * MIB) /* the kernel's parallel requests arrive out of order */
 #define RESTARTS_MOST 32
+#define DENSE_BYTES   (4 * MIB) /* of the file for each random read: one in 64 chunks */
 
 struct cairn_handle *cairn_handle_new(struct cairn_node *n, bool writer)
 {
@@ -39,21 +40,25 @@ void cairn_handle_unref(struct cairn_handle *h)
 
 /* --- readahead --- */
 
-static bool note_read(struct cairn_readahead *a, uint64_t off, uint64_t len)
+/* Sets r->sequential and r->random. */
+static void note_read(struct cairn_read *r)
 {
+    struct cairn_readahead *a = &r->handle->ahead;
+    uint64_t off = r->off, len = r->len;
     pthread_mutex_lock(&a->lock);
     if (off <= a->next + REORDERED && off + len + REORDERED >= a->next) {
         a->streak++;
         a->next = max_u64(a->next, off + len);
     } else {
         a->streak = 0;
+        a->random++;
         a->next = off + len;
         a->window = WINDOW_LEAST;
         a->frontier = off;
     }
-    bool sequential = a->streak > 0;
+    r->sequential = a->streak > 0;
+    r->random = r->sequential ? 0 : a->random;
     pthread_mutex_unlock(&a->lock);
-    return sequential;
 }
 
 /* How large a window a miss should fetch. */
@@ -314,6 +319,8 @@ static int add_content(struct cairn_read *r, uint64_t content, uint64_t generati
         struct cairn_chunk *c;
         int err = find_chunk(r, content, off, &e, &hole_end);
         if (err == 0) {
+            if (r->dense)
+                cairn_cache_will_need_around(s->cache, &e.id);
             err = cairn_cache_get(s->cache, &e.id, &c);
         } else if (err == -ENOENT) {
             uint64_t carried = 0;
@@ -387,6 +394,8 @@ static bool step(struct cairn_read *r, bool wait, int *ret_err)
         int err = cairn_node_load_locked(n);
         uint64_t content = n->content, generation = n->generation;
         uint64_t end = min_u64(r->off + r->len, n->stage ? n->stage->size : n->size);
+        /* A file that the kernel can keep is read faster in one go than chunk by chunk. */
+        r->dense = r->random > n->size / DENSE_BYTES && n->size < n->sync->dense_most;
         if (!err && n->stage) {
             err = add_staged_content(r, n, end, &miss);
         } else if (!err) {
@@ -456,7 +465,7 @@ void cairn_read_init(struct cairn_read *r, struct cairn_handle *h, uint64_t off,
 
 bool cairn_read_try(struct cairn_read *r, int *ret_err)
 {
-    r->sequential = note_read(&r->handle->ahead, r->off, r->len);
+    note_read(r);
     fetch_ahead(r->handle);
     return step(r, false, ret_err);
 }

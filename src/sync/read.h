@@ -18,6 +18,7 @@ struct cairn_readahead {
     uint64_t window;   /* bytes of the next window */
     uint64_t frontier; /* all before it has been fetched or is under way */
     unsigned streak;   /* sequential reads in a row */
+    uint64_t random;   /* reads that were not */
 };
 
 /* One open file of the kernel's. Pending reads outlive its release, so it is counted. */
@@ -43,6 +44,8 @@ struct cairn_read {
     uint64_t off;
     uint64_t len;
     bool sequential; /* goes on where the handle's reads were */
+    uint64_t random; /* 0 then; else the handle's reads that did not, this one included */
+    bool dense;      /* of this version so many that the rest will be needed, too */
     /* Called when a read that was left pending is complete; from another thread. */
     void (*done)(struct cairn_read *r, int err);
     /* the result: the bytes in order, fewer than asked only at the end of the file */

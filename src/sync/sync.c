@@ -76,6 +76,7 @@ int cairn_sync_open(struct cairn_sync **ret, const struct cairn_sync_config *cfg
     s->listener = *listener;
     s->fresh_ns = cfg->fresh_ns;
     s->timeout_ns = cfg->timeout_ns;
+    s->dense_most = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
     s->read_only = cfg->read_only;
     s->staging_fd = s->uploads_fd = -1;
     atomic_init(&s->sequence, (uint64_t)cairn_wall_ns());

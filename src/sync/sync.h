@@ -78,6 +78,7 @@ struct cairn_sync {
     atomic_uint_fast64_t epoch;     /* what was checked in an earlier one is stale */
     int64_t fresh_ns;
     int64_t timeout_ns;
+    uint64_t dense_most;            /* the largest file that is read ahead for a random reader */
     bool read_only;
     bool watching;
     int staging_fd;                 /* directory of staging files */

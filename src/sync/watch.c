@@ -2,7 +2,8 @@
 /*
  * Events of the origin: each says that a name may have changed. The name is marked at once, so
  * that answers under way are not believed, and asked about by a worker; what came of it goes the
- * way of all answers. When events were lost everything counts as unchecked.
+ * way of all answers. One change makes several events, and so does each change of our own: what
+ * comes within a moment is asked about once. When events were lost everything counts as unchecked.
  */
 #include "sync/fresh_internal.h"
 
@@ -13,6 +14,8 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "sync/path.h"
+
+#define GATHER_NS (2 * NSEC_PER_MSEC)
 
 struct event {
     struct event *next;
@@ -26,7 +29,7 @@ struct cairn_watch_queue {
     pthread_mutex_t lock;
     /* under lock */
     struct event *head, **tail;
-    struct event *last; /* in the queue; NULL if that is empty */
+    struct cairn_name_set names; /* that are in the queue */
     bool running;
     bool stopped;
     pthread_cond_t cond; /* `running` has become false */
@@ -54,18 +57,24 @@ static void ask(struct cairn_sync *s, const struct event *e)
 
 static void drain_events(struct cairn_task *t)
 {
+    static const struct timespec gather = {.tv_nsec = GATHER_NS};
     struct cairn_watch_queue *q = container_of(t, struct cairn_watch_queue, task);
     pthread_mutex_lock(&q->lock);
-    struct event *e;
-    while (!q->stopped && (e = q->head)) {
-        q->head = e->next;
-        if (!q->head) {
-            q->tail = &q->head;
-            q->last = NULL;
-        }
+    while (!q->stopped && q->head) {
         pthread_mutex_unlock(&q->lock);
-        ask(q->sync, e);
-        free(e);
+        nanosleep(&gather, NULL);
+        pthread_mutex_lock(&q->lock);
+        struct event *e = STEAL(q->head);
+        q->tail = &q->head;
+        cairn_name_set_free(&q->names);
+        pthread_mutex_unlock(&q->lock);
+        while (e) {
+            struct event *next = e->next;
+            if (!atomic_load(&q->sync->stopping))
+                ask(q->sync, e);
+            free(e);
+            e = next;
+        }
         pthread_mutex_lock(&q->lock);
     }
     q->running = false;
@@ -115,13 +124,13 @@ static void on_event(void *arg, const struct origin_event *ev)
 
     pthread_mutex_lock(&q->lock);
     struct event *e = NULL;
-    bool asked = q->last && q->last->dir == dir && strcmp(q->last->name, ev->name) == 0;
-    if (!asked && (e = calloc(1, sizeof *e))) {
+    uint64_t hash = cairn_name_hash(dir, ev->name);
+    if (!cairn_name_set_has(&q->names, hash) && (e = calloc(1, sizeof *e))) {
         e->dir = dir;
         strcpy(e->name, ev->name);
         *q->tail = e;
         q->tail = &e->next;
-        q->last = e;
+        cairn_name_set_add(&q->names, hash); /* or it is asked about twice */
     }
     bool start = e && !q->running && !q->stopped;
     if (start)
@@ -174,6 +183,7 @@ void cairn_fresh_free(struct cairn_sync *s)
         f->events->head = e->next;
         free(e);
     }
+    cairn_name_set_free(&f->events->names);
     pthread_mutex_destroy(&f->events->lock);
     pthread_cond_destroy(&f->events->cond);
     free(f->events);
