@@ -66,12 +66,6 @@ void cairn_cache_will_need(struct cairn_cache *c, const struct cairn_chunk_id *i
     cairn_disk_will_need(c->disk, absent, n);
 }
 
-void cairn_cache_will_need_around(struct cairn_cache *c, const struct cairn_chunk_id *id)
-{
-    if (!cairn_memory_has(c->memory, id))
-        cairn_disk_will_need_around(c->disk, id);
-}
-
 bool cairn_cache_has(struct cairn_cache *c, const struct cairn_chunk_id *id)
 {
     return cairn_memory_has(c->memory, id) || cairn_disk_has(c->disk, id);

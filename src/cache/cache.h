@@ -23,8 +23,6 @@ int cairn_cache_get(struct cairn_cache *c, const struct cairn_chunk_id *id,
  * wait for the disk. At most CAIRN_WILL_NEED_MOST. */
 #define CAIRN_WILL_NEED_MOST 64
 void cairn_cache_will_need(struct cairn_cache *c, const struct cairn_chunk_id *ids, size_t count);
-/* This one is needed now, if it is on disk alone, and what was stored along with it soon. */
-void cairn_cache_will_need_around(struct cairn_cache *c, const struct cairn_chunk_id *id);
 bool cairn_cache_has(struct cairn_cache *c, const struct cairn_chunk_id *id);
 /* Into both tiers; never fails. `wait` as in cairn_disk_put. */
 void cairn_cache_put(struct cairn_cache *c, struct cairn_chunk *chunk, bool wait);

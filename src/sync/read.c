@@ -319,9 +319,9 @@ static int add_content(struct cairn_read *r, uint64_t content, uint64_t generati
         struct cairn_chunk *c;
         int err = find_chunk(r, content, off, &e, &hole_end);
         if (err == 0) {
-            if (r->dense)
-                cairn_cache_will_need_around(s->cache, &e.id);
             err = cairn_cache_get(s->cache, &e.id, &c);
+            if (!err && r->dense)
+                cairn_disk_will_need_around(cairn_cache_disk(s->cache), &e.id);
         } else if (err == -ENOENT) {
             uint64_t carried = 0;
             int no = add_carry(r, generation, off, end, locked, &carried);
