@@ -172,8 +172,8 @@ static int do_mkdir(struct cairn_sync *s, const struct origin_call *c, uint64_t 
     if (!err)
         err = adopt_path(s, c, parent, name, path, &who, ret);
     if (!err) {
-        /* It is empty, and that is its listing. Where the origin sends events they begin with
-         * the first listing; until then another mount could fill it unseen. */
+        /* It is empty, and that is its listing; unless events begin with the first listing, before
+         * which another mount could fill it unseen. */
         cairn_meta_lock(s->meta);
         if (!s->watching && cairn_meta_inode(s->meta, ret->ino, ret) == 0) {
             ret->flags |= CAIRN_INODE_LISTED;
@@ -194,6 +194,10 @@ int cairn_tree_mkdir(struct cairn_sync *s, const struct origin_call *c, uint64_t
     cairn_fresh_change_begin(s, parent, name);
     int err = do_mkdir(s, c, parent, name, maker, ret);
     cairn_fresh_change_end(s, parent, name);
+    /* Where the origin sends events they begin with the first listing, and with them the knowledge
+     * that a name is absent, which every creation in it asks for. */
+    if (!err && s->watching && cairn_fresh_list(s, c, ret->ino) == 0)
+        err = cairn_meta_inode(s->meta, ret->ino, ret);
     return err;
 }
 
