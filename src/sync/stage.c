@@ -21,6 +21,49 @@ static int open_named(struct cairn_sync *s)
     return fd;
 }
 
+/* An empty file without a name, used before if possible: a filesystem takes its time to find an
+ * inode where many have just been freed. -errno. */
+static int take_file(struct cairn_sync *s)
+{
+    struct cairn_spares *sp = &s->spares;
+    pthread_mutex_lock(&sp->lock);
+    int fd = sp->count ? sp->fd[--sp->count] : -1;
+    pthread_mutex_unlock(&sp->lock);
+    if (fd < 0)
+        fd = openat(s->staging_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR))
+        fd = open_named(s);
+    return fd < 0 ? -errno : fd;
+}
+
+static void give_file(struct cairn_sync *s, int fd)
+{
+    struct cairn_spares *sp = &s->spares;
+    if (ftruncate(fd, 0) == 0) {
+        pthread_mutex_lock(&sp->lock);
+        if (sp->count < ARRAY_LEN(sp->fd)) {
+            sp->fd[sp->count++] = fd;
+            fd = -1;
+        }
+        pthread_mutex_unlock(&sp->lock);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+void cairn_spares_init(struct cairn_spares *sp)
+{
+    sp->count = 0;
+    pthread_mutex_init(&sp->lock, NULL);
+}
+
+void cairn_spares_destroy(struct cairn_spares *sp)
+{
+    while (sp->count)
+        close(sp->fd[--sp->count]);
+    pthread_mutex_destroy(&sp->lock);
+}
+
 int cairn_stage_begin(struct cairn_node *n)
 {
     if (n->stage)
@@ -36,11 +79,10 @@ int cairn_stage_begin(struct cairn_node *n)
     if (!st)
         return -ENOMEM;
     /* The descriptor alone keeps the file: what was not acknowledged need not outlive us. */
-    st->fd = openat(n->sync->staging_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    if (st->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR))
-        st->fd = open_named(n->sync);
+    st->sync = n->sync;
+    st->fd = take_file(n->sync);
     if (st->fd < 0) {
-        err = -errno;
+        err = st->fd;
         free(st);
         return err;
     }
@@ -58,7 +100,7 @@ void cairn_stage_free(struct cairn_stage *st)
 {
     if (!st)
         return;
-    close(st->fd);
+    give_file(st->sync, st->fd);
     cairn_extents_free(&st->map);
     cairn_extents_free(&st->kept);
     free(st);

@@ -12,6 +12,7 @@
 #include "sync/node.h"
 
 struct cairn_stage {
+    struct cairn_sync *sync;
     int fd;
     struct cairn_extents map; /* what the origin does not have yet */
     struct cairn_extents kept; /* what it has, and the cache has not yet; `map` lies over it */
@@ -27,6 +28,8 @@ struct cairn_stage {
 /* The node's stage, made if there is none. -ENOSPC, -ENOMEM, ... */
 int cairn_stage_begin(struct cairn_node *n);
 void cairn_stage_free(struct cairn_stage *st); /* NULL is allowed; removes the staging file */
+void cairn_spares_init(struct cairn_spares *sp);
+void cairn_spares_destroy(struct cairn_spares *sp);
 
 /* The caller has put `len` bytes at `off` into the staging file. */
 int cairn_stage_wrote(struct cairn_stage *st, uint64_t off, uint64_t len);

@@ -82,6 +82,7 @@ int cairn_sync_open(struct cairn_sync **ret, const struct cairn_sync_config *cfg
     atomic_init(&s->sequence, (uint64_t)cairn_wall_ns());
     pthread_mutex_init(&s->linger_lock, NULL);
     cairn_buffers_init(&s->buffers);
+    cairn_spares_init(&s->spares);
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -266,6 +267,7 @@ void cairn_sync_close(struct cairn_sync *s)
     if (s->uploads_fd >= 0)
         close(s->uploads_fd);
     pthread_rwlock_destroy(&s->rename_lock);
+    cairn_spares_destroy(&s->spares);
     cairn_buffers_destroy(&s->buffers);
     pthread_mutex_destroy(&s->linger_lock);
     free(s);

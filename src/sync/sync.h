@@ -43,6 +43,13 @@ struct cairn_listener {
     void (*entry_changed)(void *arg, uint64_t parent, const char *name);
 };
 
+/* Staging files that wait for their next use. */
+struct cairn_spares {
+    pthread_mutex_t lock;
+    int fd[16];     /* under lock */
+    unsigned count; /* the same */
+};
+
 struct cairn_sync_config {
     struct origin *origin;          /* taken over, also on failure */
     const char *dir;                /* this origin's cache directory; its lock is held */
@@ -67,6 +74,7 @@ struct cairn_sync {
     struct cairn_fresh *fresh;
     struct cairn_siblings *siblings;
     struct cairn_buffers buffers;
+    struct cairn_spares spares;
     struct cairn_workers *workers;  /* operations that wait for the origin */
     struct cairn_workers *fetchers; /* windows; never wait for another task */
     struct cairn_workers *background; /* chunking of what was written, probes */
