@@ -489,7 +489,8 @@ void segment_set_age(struct segment_set *set)
     for (size_t i = 0; i < set->count; i++) {
         struct segment *s = set->sorted[i];
         uint32_t hit_bytes = atomic_exchange_explicit(&s->hit_bytes, 0, memory_order_relaxed);
-        atomic_store_explicit(&s->around, 0, memory_order_relaxed); /* the kernel may have dropped it */
+        atomic_store_explicit(&s->around, 0,
+                              memory_order_relaxed); /* the kernel may have dropped it */
         s->score = s->score * SCORE_KEPT + loss_of(s, hit_bytes);
     }
     pthread_mutex_unlock(&set->lock);

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "base/util.h"
 
-#define AROUND_BYTES (1 * MIB) /* a 64th of a segment */
+#define AROUND_BYTES        (1 * MIB)  /* a 64th of a segment */
 #define GAP_BYTES           (64 * KIB) /* sooner read along than left out */
 #define SEGMENT_BYTES_MIN   (1 * MIB)
 #define SEGMENT_BYTES_MAX   (64 * MIB)
@@ -361,7 +361,7 @@ void store_will_need_around(struct disk_store *s, const struct cairn_chunk_id *i
     unsigned block = p.offset / AROUND_BYTES;
     uint64_t bit = (uint64_t)1 << (block % 64);
     if (!(atomic_fetch_or_explicit(&seg->around, bit, memory_order_relaxed) & bit))
-        posix_fadvise(fd, (off_t)block * AROUND_BYTES, AROUND_BYTES, POSIX_FADV_WILLNEED);
+        posix_fadvise(fd, (off_t)(block * AROUND_BYTES), (off_t)AROUND_BYTES, POSIX_FADV_WILLNEED);
     segment_release(s->segments, seg);
 }
 

@@ -10,14 +10,14 @@
 struct absorb {
     struct cairn_task task;
     struct cairn_node *n;
-    uint64_t writes;        /* of the stage: it must not have changed meanwhile */
+    uint64_t writes; /* of the stage: it must not have changed meanwhile */
     uint64_t generation;
     uint64_t content;
     uint64_t size;
-    int fd;                 /* a duplicate: the stage may go */
+    int fd;                      /* a duplicate: the stage may go */
     struct cairn_extent *extent; /* what is staged, in order */
     size_t count;
-    size_t at;              /* the extent that the reading position has come to */
+    size_t at; /* the extent that the reading position has come to */
     struct cairn_edges edges;
     struct cairn_manifest_entry *entry;
     size_t entries, room;

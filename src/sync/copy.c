@@ -175,9 +175,8 @@ ssize_t cairn_copy_range(struct cairn_node *from, uint64_t from_off, struct cair
     if (!err && !known)
         err = -EXDEV; /* another file by now: the slow way sorts it out */
     while (!err && done < len) {
-        struct origin_call call = {.deadline_ns = cairn_now_ns() + s->timeout_ns,
-                                   .cancelled = c->cancelled,
-                                   .bulk = true};
+        struct origin_call call = {
+            .deadline_ns = cairn_now_ns() + s->timeout_ns, .cancelled = c->cancelled, .bulk = true};
         ssize_t n = origin_copy_range(src, &call, from_off + done, dst, to_off + done, len - done);
         if (n < 0)
             err = (int)n;

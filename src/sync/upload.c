@@ -16,21 +16,21 @@
 #include "sync/path.h"
 #include "sync/stage.h"
 
-#define SEND_BYTES   (4 * MIB)   /* one write call: the driver pipelines inside */
-#define REPLACE_MOST (16 * MIB)  /* of server-side copying to make a small edit atomic */
-#define INPLACE_MOST (1 * MIB)   /* of a new file: beyond, others would see it grow */
+#define SEND_BYTES   (4 * MIB)  /* one write call: the driver pipelines inside */
+#define REPLACE_MOST (16 * MIB) /* of server-side copying to make a small edit atomic */
+#define INPLACE_MOST (1 * MIB)  /* of a new file: beyond, others would see it grow */
 
 /* What is to be sent, as it was when the upload began. */
 struct snapshot {
     uint64_t writes;
     uint64_t size;
     uint64_t base_limit;
-    uint64_t sent;             /* bytes of DATA */
+    uint64_t sent; /* bytes of DATA */
     int64_t atime_ns, mtime_ns, ctime_ns;
     struct cairn_version base; /* what the content below base_limit is */
     struct cairn_extent *extent;
     size_t count;
-    int fd;                    /* the staging file; stays as long as n->uploading */
+    int fd; /* the staging file; stays as long as n->uploading */
 };
 
 struct upload {
@@ -41,8 +41,8 @@ struct upload {
     struct snapshot snap;
     uint8_t *buf;
     bool durable, closing;
-    bool moved;                /* what lay beneath was another version already */
-    struct origin_stat after;  /* the file at the origin when all was sent */
+    bool moved;               /* what lay beneath was another version already */
+    struct origin_stat after; /* the file at the origin when all was sent */
     struct cairn_edges edges;
 };
 
@@ -531,8 +531,7 @@ static int sync_only(struct upload *u)
 
 int cairn_upload(struct cairn_node *n, const struct origin_call *c, bool durable, bool closing)
 {
-    struct upload u = {
-        .s = n->sync, .n = n, .call = c, .durable = durable, .closing = closing};
+    struct upload u = {.s = n->sync, .n = n, .call = c, .durable = durable, .closing = closing};
     int err = 0;
 
     pthread_mutex_lock(&n->lock);
@@ -611,8 +610,7 @@ void cairn_upload_clean(struct cairn_sync *s)
         const char *slash = strrchr(temp, '/');
         struct origin_call c = cairn_sync_call(s);
         int err = 0;
-        if (strncmp(slash ? slash + 1 : temp, CAIRN_TEMP_PREFIX,
-                    sizeof CAIRN_TEMP_PREFIX - 1) == 0)
+        if (strncmp(slash ? slash + 1 : temp, CAIRN_TEMP_PREFIX, sizeof CAIRN_TEMP_PREFIX - 1) == 0)
             err = origin_unlink(s->origin, &c, temp);
         if (!err || err == -ENOENT || err == -ENOTDIR)
             unlinkat(s->uploads_fd, e->d_name, 0);
