@@ -414,6 +414,63 @@ static void test_lost_connection(void **state)
     assert_true(origin_usable(f->o));
 }
 
+/* --- many small files at once --- */
+
+enum { WHOLE_FILES = 100, WHOLE_MOST = 70000 };
+
+static void count_done(struct origin_whole *w)
+{
+    ++*(unsigned *)w->arg;
+    assert_true(w->finished);
+}
+
+static size_t whole_size(size_t i)
+{
+    return i * 7919 % WHOLE_MOST;
+}
+
+static void test_whole_files(void **state)
+{
+    struct sftp_fixture *f = *state;
+    static struct origin_whole w[WHOLE_FILES + 3];
+    static char path[WHOLE_FILES + 3][32];
+    AUTO_FREE uint8_t *bytes = malloc((size_t)WHOLE_FILES * WHOLE_MOST);
+    unsigned done = 0;
+    assert_int_equal(mkdir(sftp_tree_path(f->sshd, "d"), 0755), 0);
+    for (size_t i = 0; i < ARRAY_LEN(w); i++) {
+        snprintf(path[i], sizeof path[i], "d/f%zu", i);
+        w[i] = (struct origin_whole){
+            .path = path[i], .buf = bytes, .len = WHOLE_MOST, .done = count_done, .arg = &done};
+        if (i >= WHOLE_FILES)
+            continue;
+        sftp_fill(bytes, whole_size(i), i);
+        FILE *file = fopen(sftp_tree_path(f->sshd, path[i]), "w");
+        assert_int_equal(fwrite(bytes, 1, whole_size(i), file), whole_size(i));
+        fclose(file);
+        w[i].buf = bytes + i * WHOLE_MOST;
+    }
+    /* The last three: a directory, a symlink, nothing. */
+    assert_int_equal(mkdir(sftp_tree_path(f->sshd, path[WHOLE_FILES]), 0755), 0);
+    assert_int_equal(symlink("f1", sftp_tree_path(f->sshd, path[WHOLE_FILES + 1])), 0);
+    w[7].finished = true; /* by an earlier call that broke off */
+
+    assert_int_equal(origin_read_whole(f->o, call, w, ARRAY_LEN(w)), 0);
+    assert_int_equal(done, ARRAY_LEN(w) - 1);
+    for (size_t i = 0; i < WHOLE_FILES; i++) {
+        if (i == 7)
+            continue;
+        AUTO_FREE uint8_t *want = malloc(WHOLE_MOST);
+        sftp_fill(want, whole_size(i), i);
+        assert_int_equal(w[i].ret_got, whole_size(i));
+        assert_int_equal(w[i].ret_after.size, whole_size(i));
+        assert_memory_equal(w[i].buf, want, whole_size(i));
+    }
+    assert_int_equal(w[WHOLE_FILES].ret_got, -EISDIR);
+    assert_int_equal(w[WHOLE_FILES + 1].ret_got, -ELOOP);
+    assert_int_equal(w[WHOLE_FILES + 2].ret_got, -ENOENT);
+    assert_true(origin_usable(f->o));
+}
+
 #define TEST(fn) cmocka_unit_test_setup(fn, sftp_fixture_empty)
 
 int main(void)
@@ -438,6 +495,7 @@ int main(void)
         TEST(test_handle_of_a_cancelled_open_is_closed),
         TEST(test_ended_call_asks_nothing),
         TEST(test_lost_connection),
+        TEST(test_whole_files),
     };
     return cmocka_run_group_tests(tests, sftp_fixture_setup, sftp_fixture_teardown);
 }
