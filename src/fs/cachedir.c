@@ -11,9 +11,11 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "base/clock.h"
 #include "base/util.h"
 
-#define FORMAT "cairnfs cache 1\n"
+#define FORMAT       "cairnfs cache 1\n"
+#define LOCK_WAIT_NS (2 * NSEC_PER_SEC)
 
 static int make_path(const char *path)
 {
@@ -37,8 +39,10 @@ static int check_format(int fd, const char *origin, char **ret_why, const char *
     if (n < 0)
         return -errno;
     if (n > 0 && strncmp(text, FORMAT, strlen(FORMAT)) != 0) {
-        if (asprintf(ret_why, "the cache '%s' is of another version of cairnfs; remove it or name "
-                              "another with --cache", dir) < 0)
+        if (asprintf(ret_why,
+                     "the cache '%s' is of another version of cairnfs; remove it or name "
+                     "another with --cache",
+                     dir) < 0)
             *ret_why = NULL;
         return -EINVAL;
     }
@@ -48,13 +52,25 @@ static int check_format(int fd, const char *origin, char **ret_why, const char *
     return pwrite(fd, text, min_u64((size_t)len, sizeof text - 1), 0) < 0 ? -errno : 0;
 }
 
+/* Who has just unmounted holds the lock for a moment more, in which all is sent and committed. */
+static int lock_soon(int fd)
+{
+    static const struct timespec pause = {.tv_nsec = 20 * NSEC_PER_MSEC};
+    int64_t end = cairn_now_ns() + LOCK_WAIT_NS;
+    int r;
+    while ((r = flock(fd, LOCK_EX | LOCK_NB)) < 0 && errno == EWOULDBLOCK && cairn_now_ns() < end)
+        nanosleep(&pause, NULL);
+    return r;
+}
+
 int cairn_cachedir_open(const char *cache, const char *origin, int *ret_fd, char **ret_dir,
                         char **ret_why)
 {
     AUTO_FREE char *dir = NULL;
     AUTO_FREE char *lock = NULL;
     *ret_why = NULL;
-    if (asprintf(&dir, "%s/%016" PRIx64, cache, (uint64_t)XXH3_64bits(origin, strlen(origin))) < 0 ||
+    if (asprintf(&dir, "%s/%016" PRIx64, cache, (uint64_t)XXH3_64bits(origin, strlen(origin))) <
+            0 ||
         asprintf(&lock, "%s/lock", dir) < 0)
         return -ENOMEM;
     int err = make_path(dir);
@@ -67,10 +83,12 @@ int cairn_cachedir_open(const char *cache, const char *origin, int *ret_fd, char
             *ret_why = NULL;
         return err;
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    if (lock_soon(fd) < 0) {
         err = errno == EWOULDBLOCK ? -EBUSY : -errno;
-        if (asprintf(ret_why, "the cache '%s' is in use by another process that mounts %s; unmount "
-                              "that first or name another with --cache", cache, origin) < 0)
+        if (asprintf(ret_why,
+                     "the cache '%s' is in use by another process that mounts %s; unmount "
+                     "that first or name another with --cache",
+                     cache, origin) < 0)
             *ret_why = NULL;
         return err;
     }
@@ -91,9 +109,9 @@ int cairn_cachedir_load_info(const char *dir, struct origin_info *ret)
     FILE *f = fopen(path, "re");
     if (!f)
         return -errno;
-    int n = fscanf(f, "caps %" SCNx32 " granularity %" SCNd64 " name_max %" SCNu32
-                      " io_size %" SCNu32, &i.caps, &i.time_granularity_ns, &i.name_max,
-                   &i.io_size);
+    int n =
+        fscanf(f, "caps %" SCNx32 " granularity %" SCNd64 " name_max %" SCNu32 " io_size %" SCNu32,
+               &i.caps, &i.time_granularity_ns, &i.name_max, &i.io_size);
     fclose(f);
     if (n != 4)
         return -ENOENT;
@@ -110,8 +128,9 @@ void cairn_cachedir_save_info(const char *dir, const struct origin_info *info)
     FILE *f = fopen(temp, "we");
     if (!f)
         return; /* missed only should the origin be away at the next mount */
-    fprintf(f, "caps %" PRIx32 "\ngranularity %" PRId64 "\nname_max %" PRIu32 "\nio_size %" PRIu32
-               "\n", info->caps, info->time_granularity_ns, info->name_max, info->io_size);
+    fprintf(
+        f, "caps %" PRIx32 "\ngranularity %" PRId64 "\nname_max %" PRIu32 "\nio_size %" PRIu32 "\n",
+        info->caps, info->time_granularity_ns, info->name_max, info->io_size);
     if (fclose(f) == 0)
         rename(temp, path);
 }

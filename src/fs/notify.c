@@ -2,6 +2,7 @@
 #include "fs/notify.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,11 +18,13 @@ struct note {
     uint64_t ino; /* of the parent if there is a name */
     bool data;
     bool entry;
+    unsigned tries;
     char name[];
 };
 
-#define RECENT    64
-#define RECENT_NS (100 * NSEC_PER_MSEC) /* a request takes this long to reach us, at most */
+#define TRIES_MOST 40 /* 5 ms each: then requests come without end */
+#define RECENT     64
+#define RECENT_NS  (100 * NSEC_PER_MSEC) /* a request takes this long to reach us, at most */
 
 struct cairn_notifier {
     struct cairn_fs *fs;
@@ -63,10 +66,14 @@ static bool held(struct cairn_fs *fs, const struct note *e)
 {
     if (e->entry)
         return cairn_jobs_any(fs->jobs, e->ino);
-    struct cairn_node *n = e->data ? cairn_node_find(fs->sync, e->ino) : NULL;
+    if (!e->data)
+        return false;
+    struct cairn_node *n = cairn_node_find(fs->sync, e->ino);
     bool waiting = n && atomic_load(&n->waiting);
     cairn_node_unref(n);
-    return waiting;
+    /* One that no thread has taken yet may be a read of this file, too. */
+    struct pollfd p = {.fd = fuse_session_fd(fs->se), .events = POLLIN};
+    return waiting || (e->tries < TRIES_MOST && poll(&p, 1, 0) > 0);
 }
 
 /* False: later. */
@@ -76,13 +83,13 @@ static bool tell(struct cairn_fs *fs, const struct note *e)
         new_epoch(fs);
         return true;
     }
-    if (held(fs, e))
-        return false;
     if (e->data) {
         /* The change is said to us before it is made, under this lock. */
         cairn_meta_lock(fs->sync->meta);
         cairn_meta_unlock(fs->sync->meta);
     }
+    if (held(fs, e))
+        return false;
     /* ENOENT: the kernel did not know it. ENOSYS and the like: nothing to be done. */
     if (e->entry)
         fuse_lowlevel_notify_inval_entry(fs->se, e->ino, e->name, strlen(e->name));
@@ -108,8 +115,10 @@ static void *notify_thread(void *arg)
         n->telling = e->data ? e->ino : 0;
         pthread_mutex_unlock(&n->lock);
         bool told = tell(n->fs, e);
-        if (!told)
+        if (!told) {
+            e->tries++;
             nanosleep(&pause, NULL);
+        }
         pthread_mutex_lock(&n->lock);
         n->telling = 0;
         if (told) {
@@ -187,6 +196,7 @@ static void queue(struct cairn_notifier *n, uint64_t ino, bool data, const char 
     e->next = NULL;
     e->ino = ino;
     e->data = data;
+    e->tries = 0;
     e->entry = name != NULL;
     if (name)
         memcpy(e->name, name, len);

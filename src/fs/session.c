@@ -18,7 +18,7 @@
 #include "fs/notify.h"
 #include "origins/url.h"
 
-#define READAHEAD_KB   4096 /* several requests of the largest size at once */
+#define READAHEAD_KB   1024 /* one request of the largest size */
 #define BACKGROUND     64   /* of the kernel's asynchronous reads at once */
 
 struct session {

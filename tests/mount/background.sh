@@ -28,3 +28,12 @@ say "mount returns after $best ms at best"
 bound=$([[ $KIND == file ]] && echo 100 || echo 1000)
 ((best <= bound * SLOW)) || fail "mount returns after $best ms at best, more than $bound"
 expect_error 'not|no ' "$CAIRNFS" umount "$MNT"
+
+say "--- mounted again at once"
+for _ in 1 2 3; do
+    "$CAIRNFS" mount "${MOUNT_ARGS[@]}" "$URL" "$MNT" 2>>"$LOG" || fail "not mounted again"
+    cat "$MNT"/f* >/dev/null
+    umount "$MNT"
+done
+no_daemon() { ! pgrep -x cairnfs >/dev/null; }
+wait_until 10 no_daemon || fail "a daemon lives on"
